@@ -1,0 +1,106 @@
+//! The activity a sender posts: its fields, its rules, and the one pass that checks them.
+//!
+//! Gateway and worker read a payload with the same function, so what the first accepts the second
+//! understands. No I/O here: every rule is a function of the bytes.
+
+mod fault;
+mod field;
+mod limits;
+mod walk;
+
+use std::borrow::Cow;
+
+pub use fault::{Code, Finding, Refusal};
+pub use limits::Limits;
+
+use crate::email::Email;
+use crate::instant::Instant;
+
+/// An activity, borrowing from the sender's JSON where nothing had to be decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activity<'a> {
+    /// A short, clear title; not blank.
+    pub title: Cow<'a, str>,
+    /// A more detailed summary.
+    pub description: Option<Cow<'a, str>>,
+    /// When the activity started.
+    pub start_time: Instant,
+    /// When it ended; not before `start_time`.
+    pub end_time: Option<Instant>,
+    /// What caused it.
+    pub trigger: Option<Cow<'a, str>>,
+    /// The event's name, if different from the trigger.
+    pub event: Option<Cow<'a, str>>,
+    /// The member it is assigned to; without one, the webhook's creator.
+    pub member_email: Option<Email>,
+    /// The sender's id: the key of idempotence within its webhook.
+    pub external_id: Option<Cow<'a, str>>,
+    /// Any extra data: the text of a JSON object, as it came.
+    pub metadata: Option<&'a str>,
+    /// The processing instructions found in `metadata.processing`.
+    pub processing: Processing,
+}
+
+/// Processing instructions (`metadata.processing`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Processing {
+    /// What to do where the webhook has an activity of this externalId already.
+    pub on_duplicate: OnDuplicate,
+    /// What to do where memberEmail names nobody in the workspace.
+    pub on_unknown_member: OnUnknownMember,
+}
+
+/// `metadata.processing.onDuplicate`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDuplicate {
+    /// `"ignore"`: the row stays as it is.
+    #[default]
+    Ignore,
+    /// `"replace"`: the newest activity becomes the row's content.
+    Replace,
+}
+
+/// `metadata.processing.onUnknownMember`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnknownMember {
+    /// `"retry"`: the retry schedule, then a dead letter.
+    #[default]
+    Retry,
+    /// `"creator"`: assign it to the webhook's creator.
+    Creator,
+}
+
+/// What to do with fields that are not in the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handling {
+    /// Accept them, store nothing of them, and name them in a warning.
+    Lenient,
+    /// Refuse them (`Prefer: handling=strict`, RFC 7240).
+    Strict,
+}
+
+/// An accepted payload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parsed<'a> {
+    /// The activity.
+    pub activity: Activity<'a>,
+    /// What the sender should know, though it was accepted.
+    pub warnings: Vec<Finding>,
+}
+
+impl<'a> Activity<'a> {
+    /// Reads a payload in one pass over every token of it.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: not JSON, not an object, or every fault of its shape at once.
+    pub fn parse(
+        body: &'a [u8],
+        handling: Handling,
+        limits: &Limits,
+    ) -> Result<Parsed<'a>, Refusal> {
+        walk::parse(body, handling, limits)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Identifiers: one newtype for each kind of thing, so that one can't be taken for another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::instant::Instant;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// The identifier as the UUID it is stored as.
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Uuid::parse_str(text).map(Self)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A workspace: the outermost owner of everything else.
+    WorkspaceId;
+    /// A project of a workspace.
+    ProjectId;
+    /// A member of a workspace.
+    MemberId;
+    /// A webhook of a project.
+    WebhookId;
+    /// One accepted activity; the primary key of its row.
+    ActivityId;
+}
+
+macro_rules! generated {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// A new identifier: UUIDv7, so that neighbours in time are neighbours in the index.
+            pub fn generate() -> Self {
+                Self(time_ordered(Instant::now()))
+            }
+        }
+    )*};
+}
+
+generated! { WorkspaceId ProjectId MemberId WebhookId }
+
+impl ActivityId {
+    /// The identifier of an activity received at `at` without an idempotency key (UUIDv7).
+    pub fn received_at(at: Instant) -> Self {
+        Self(time_ordered(at))
+    }
+
+    /// The identifier of an activity posted with an `Idempotency-Key`: a UUIDv8 of the SHA-256 of
+    /// webhook and key, so that a repeat is the same row.
+    pub fn of_idempotency_key(webhook: WebhookId, key: &[u8]) -> Self {
+        let digest = Sha256::new().chain_update(webhook.0.as_bytes()).chain_update(key).finalize();
+        Self(hashed(digest.as_slice()))
+    }
+
+    /// The identifier under which an unreadable message is kept: a UUIDv8 of its bytes, so that a
+    /// redelivery is the same dead letter.
+    pub fn of_unreadable(message: &[u8]) -> Self {
+        Self(hashed(Sha256::digest(message).as_slice()))
+    }
+}
+
+/// UUIDv7 from this thread's random generator: `Uuid::now_v7` would share a lock between threads.
+fn time_ordered(at: Instant) -> Uuid {
+    let millis = u64::try_from(at.unix_micros() / 1_000).unwrap_or(0);
+    let mut random = [0_u8; 10];
+    rand::rng().fill_bytes(&mut random);
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
+fn hashed(digest: &[u8]) -> Uuid {
+    let mut bytes = [0_u8; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    Uuid::new_v8(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idempotency_key_names_the_same_activity_within_its_webhook_only() {
+        let (one, two) = (WebhookId::generate(), WebhookId::generate());
+        let id = ActivityId::of_idempotency_key(one, b"order-1");
+        assert_eq!(id, ActivityId::of_idempotency_key(one, b"order-1"));
+        assert_ne!(id, ActivityId::of_idempotency_key(one, b"order-2"));
+        assert_ne!(id, ActivityId::of_idempotency_key(two, b"order-1"));
+        assert_eq!(id.uuid().get_version_num(), 8);
+    }
+
+    #[test]
+    fn generated_activity_ids_are_version_7_and_follow_the_clock() {
+        let early = ActivityId::received_at(Instant::from_unix_micros(1_000_000));
+        let late = ActivityId::received_at(Instant::from_unix_micros(1_002_000));
+        assert_eq!(early.uuid().get_version_num(), 7);
+        assert!(early < late);
+    }
+}
