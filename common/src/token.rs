@@ -29,7 +29,7 @@ pub struct SecretHash([u8; 32]);
 
 /// A well-formed token as a sender presents it. Holds no text: the secret is hashed while it is
 /// read, so that nothing that could print it is kept.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct PresentedToken {
     /// Which webhook it claims to be of.
     pub public_id: PublicId,

@@ -1,0 +1,244 @@
+//! What people do with workspaces, members, projects and webhooks, and what they look at: the
+//! port behind the command line, and later behind the dashboard.
+
+use async_trait::async_trait;
+
+use crate::email::Email;
+use crate::failure::Unavailable;
+use crate::id::{ActivityId, MemberId, ProjectId, WebhookId, WorkspaceId};
+use crate::instant::Instant;
+use crate::token::{PresentedToken, PublicId};
+
+/// Why an operation was not carried out; each is a sentence for the person who asked.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum AdminError {
+    /// Something that was named does not exist.
+    #[error("{0}")]
+    NotFound(String),
+    /// It would clash with what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// The store is away.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(#[from] Unavailable),
+}
+
+/// A member's role in its workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Made the workspace; may do everything.
+    Owner,
+    /// May manage it.
+    Admin,
+    /// May see it.
+    Member,
+}
+
+impl Role {
+    /// Its stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+            Self::Member => "member",
+        }
+    }
+
+    /// The role of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Owner, Self::Admin, Self::Member].into_iter().find(|role| role.as_str() == name)
+    }
+}
+
+/// A workspace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workspace {
+    /// Its identifier.
+    pub id: WorkspaceId,
+    /// Its name, unique in the store.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Instant,
+}
+
+/// A member of a workspace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its identifier.
+    pub id: MemberId,
+    /// Its address, unique in the workspace.
+    pub email: Email,
+    /// Its role.
+    pub role: Role,
+    /// When it joined.
+    pub created_at: Instant,
+}
+
+/// A project of a workspace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Project {
+    /// Its identifier.
+    pub id: ProjectId,
+    /// Its name, unique in the workspace.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Instant,
+}
+
+/// A webhook to be made.
+#[derive(Clone, Debug)]
+pub struct NewWebhook {
+    /// The workspace's name.
+    pub workspace: String,
+    /// The project's name.
+    pub project: String,
+    /// The webhook's name.
+    pub name: String,
+    /// The member whom activities without memberEmail are assigned to.
+    pub creator: Email,
+    /// What is stored of its token.
+    pub token: PresentedToken,
+}
+
+/// A webhook as a list shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Webhook {
+    /// Its identifier.
+    pub id: WebhookId,
+    /// Its workspace's name.
+    pub workspace: String,
+    /// Its project's name.
+    pub project: String,
+    /// Its name.
+    pub name: String,
+    /// Its creator's address.
+    pub creator: Email,
+    /// The part of its token that is no secret.
+    pub public_id: PublicId,
+    /// When it was made.
+    pub created_at: Instant,
+    /// When it was revoked.
+    pub revoked_at: Option<Instant>,
+}
+
+/// Which activities to list; newest received first.
+#[derive(Clone, Debug, Default)]
+pub struct ActivityFilter {
+    /// Only those of this webhook.
+    pub webhook_id: Option<WebhookId>,
+    /// Only those of this externalId.
+    pub external_id: Option<String>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A stored activity.
+#[derive(Clone, Debug)]
+pub struct StoredActivity {
+    /// The row's identifier.
+    pub id: ActivityId,
+    /// Its webhook.
+    pub webhook_id: WebhookId,
+    /// Its project.
+    pub project_id: ProjectId,
+    /// `title`
+    pub title: String,
+    /// `description`
+    pub description: Option<String>,
+    /// `startTime`
+    pub start_time: Instant,
+    /// `endTime`
+    pub end_time: Option<Instant>,
+    /// `trigger`
+    pub trigger: Option<String>,
+    /// `event`
+    pub event: Option<String>,
+    /// The address of the member it is assigned to.
+    pub member_email: Email,
+    /// `externalId`
+    pub external_id: Option<String>,
+    /// `metadata`
+    pub metadata: Option<Box<serde_json::value::RawValue>>,
+    /// When its content was received.
+    pub received_at: Instant,
+    /// When its row was made.
+    pub stored_at: Instant,
+}
+
+/// A dead letter as a list shows it: without its payload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BuriedLetter {
+    /// The activity's identifier.
+    pub id: ActivityId,
+    /// Its webhook, unless it is unreadable.
+    pub webhook_id: Option<WebhookId>,
+    /// The sender's id, if it has one.
+    pub external_id: Option<String>,
+    /// The stable reason; text, because a newer version may have written it.
+    pub reason: String,
+    /// The last error in words.
+    pub error: String,
+    /// Attempts spent.
+    pub attempts: u32,
+    /// When it was received, unless it is unreadable.
+    pub received_at: Option<Instant>,
+    /// When it was given up.
+    pub dead_at: Instant,
+    /// Whether its activity was stored after all, from a second copy.
+    pub settled: bool,
+}
+
+/// The operations. Names are given as people know them; what does not exist or clashes is told
+/// in a sentence.
+#[async_trait]
+pub trait Admin: Send + Sync {
+    /// Makes a workspace and its owner.
+    async fn create_workspace(
+        &self,
+        name: &str,
+        owner: &Email,
+    ) -> Result<(Workspace, Member), AdminError>;
+
+    /// Adds a member; one whose membership had ended is a member again.
+    async fn add_member(
+        &self,
+        workspace: &str,
+        email: &Email,
+        role: Role,
+    ) -> Result<Member, AdminError>;
+
+    /// The members of a workspace, by address.
+    async fn members(&self, workspace: &str) -> Result<Vec<Member>, AdminError>;
+
+    /// Makes a project.
+    async fn create_project(&self, workspace: &str, name: &str) -> Result<Project, AdminError>;
+
+    /// The projects of a workspace, by name.
+    async fn projects(&self, workspace: &str) -> Result<Vec<Project>, AdminError>;
+
+    /// Makes a webhook.
+    async fn create_webhook(&self, new: &NewWebhook) -> Result<Webhook, AdminError>;
+
+    /// The webhooks of a workspace, or of all, newest first, revoked ones included.
+    async fn webhooks(&self, workspace: Option<&str>) -> Result<Vec<Webhook>, AdminError>;
+
+    /// One webhook.
+    async fn webhook(&self, id: WebhookId) -> Result<Webhook, AdminError>;
+
+    /// Gives a webhook a new secret; the old one stays valid until `old_valid_until`.
+    async fn rotate_webhook(
+        &self,
+        id: WebhookId,
+        token: PresentedToken,
+        old_valid_until: Instant,
+    ) -> Result<Webhook, AdminError>;
+
+    /// Revokes a webhook, for ever.
+    async fn revoke_webhook(&self, id: WebhookId) -> Result<Webhook, AdminError>;
+
+    /// Activities, newest received first.
+    async fn activities(&self, filter: &ActivityFilter) -> Result<Vec<StoredActivity>, AdminError>;
+
+    /// Dead letters, the last given up first, at most `limit`.
+    async fn dead_letters(&self, limit: u32) -> Result<Vec<BuriedLetter>, AdminError>;
+}

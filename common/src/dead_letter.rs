@@ -1,0 +1,176 @@
+//! Dead letters on their way through the queue, and what the broker dead-lettered by itself.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::activity::{Activity, Handling, Limits};
+use crate::envelope::{self, Envelope, Unreadable};
+use crate::failure::{Cause, Reason};
+use crate::id::ActivityId;
+use crate::instant::Instant;
+use crate::ports::{DeadLetter, Delivery, MessageKind};
+
+/// A dead letter as it travels: an envelope with the reason.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    reason: String,
+    error: String,
+    dead_at: String,
+    /// A message of one envelope.
+    message: Box<RawValue>,
+}
+
+/// Builds a message of kind [`MessageKind::DeadLetters`] from one dead envelope.
+pub fn write(envelope: &Envelope<'_>, cause: &Cause, dead_at: Instant) -> Vec<u8> {
+    let message = String::from_utf8(envelope::single(envelope)).unwrap_or_default();
+    let wire = Wire {
+        reason: cause.reason.as_str().to_owned(),
+        error: cause.error.clone(),
+        dead_at: dead_at.to_string(),
+        // An envelope is JSON by construction; were it not, the bytes would be kept as unreadable.
+        message: RawValue::from_string(message).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+    };
+    serde_json::to_vec(&wire).unwrap_or_default()
+}
+
+/// The dead letters of a message from the dead-letter queue, whoever put it there: a worker, or
+/// the broker, which dead-letters whole messages.
+pub fn read(delivery: &Delivery, now: Instant) -> Vec<DeadLetter> {
+    match delivery.kind {
+        MessageKind::DeadLetters => match serde_json::from_slice::<Wire>(&delivery.body) {
+            Ok(wire) => of_wire(&wire, now),
+            Err(_) => {
+                vec![of_bytes(&delivery.body, "a dead letter that can't be read".into(), now)]
+            }
+        },
+        MessageKind::Activities => {
+            let reason = delivery.broker_reason.unwrap_or(Reason::DeliveryLimit);
+            let error = "the broker gave it up after too many deliveries".to_owned();
+            of_message(&delivery.body, &Cause { reason, error }, now)
+        }
+        MessageKind::Unreadable => {
+            vec![of_bytes(&delivery.body, "a message of unknown kind".into(), now)]
+        }
+    }
+}
+
+fn of_wire(wire: &Wire, now: Instant) -> Vec<DeadLetter> {
+    let reason = Reason::named(&wire.reason).unwrap_or(Reason::Unreadable);
+    let dead_at = Instant::parse(&wire.dead_at).map_or(now, |read| read.instant);
+    of_message(wire.message.get().as_bytes(), &Cause { reason, error: wire.error.clone() }, dead_at)
+}
+
+fn of_message(message: &[u8], cause: &Cause, dead_at: Instant) -> Vec<DeadLetter> {
+    envelope::read(message)
+        .into_iter()
+        .map(|element| match element {
+            Ok(envelope) => of_envelope(&envelope, cause, dead_at),
+            Err(Unreadable { bytes, error }) => of_bytes(bytes, error, dead_at),
+        })
+        .collect()
+}
+
+fn of_envelope(envelope: &Envelope<'_>, cause: &Cause, dead_at: Instant) -> DeadLetter {
+    let parsed = Activity::parse(envelope.activity.as_bytes(), Handling::Lenient, &Limits::NONE);
+    let external_id = parsed.ok().and_then(|parsed| parsed.activity.external_id);
+    DeadLetter {
+        id: envelope.id,
+        webhook_id: Some(envelope.webhook_id),
+        external_id: external_id.map(|id| id.into_owned()),
+        received_at: Some(envelope.received_at),
+        traceparent: envelope.traceparent.as_ref().map(|trace| trace.to_string()),
+        attempts: envelope.attempt,
+        reason: cause.reason,
+        error: cause.error.clone(),
+        payload: envelope.activity.as_bytes().to_vec(),
+        dead_at,
+    }
+}
+
+fn of_bytes(bytes: &[u8], error: String, dead_at: Instant) -> DeadLetter {
+    DeadLetter {
+        id: ActivityId::of_unreadable(bytes),
+        webhook_id: None,
+        external_id: None,
+        received_at: None,
+        traceparent: None,
+        attempts: 0,
+        reason: Reason::Unreadable,
+        error,
+        payload: bytes.to_vec(),
+        dead_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::id::WebhookId;
+    use crate::ports::Settle;
+
+    struct Settled;
+
+    #[async_trait]
+    impl Settle for Settled {
+        async fn ack(&self) {}
+        async fn hand_back(&self) {}
+    }
+
+    async fn dead_letters(kind: MessageKind, body: Vec<u8>) -> Vec<DeadLetter> {
+        let delivery = Delivery::new(kind, body, Box::new(Settled));
+        let dead = read(&delivery, Instant::from_unix_micros(9));
+        delivery.ack().await;
+        dead
+    }
+
+    fn envelope() -> Envelope<'static> {
+        Envelope {
+            id: ActivityId::received_at(Instant::from_unix_micros(5)),
+            webhook_id: WebhookId::generate(),
+            received_at: Instant::from_unix_micros(5),
+            attempt: 4,
+            traceparent: None,
+            activity: r#"{"title":"T","startTime":"2024-08-03T11:30:00Z","externalId":"x"}"#,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dead_letter_arrives_with_its_reason_and_its_payload() {
+        let envelope = envelope();
+        let cause = Cause { reason: Reason::UnknownMember, error: "nobody".into() };
+        let body = write(&envelope, &cause, Instant::from_unix_micros(7));
+        let dead = dead_letters(MessageKind::DeadLetters, body).await;
+        assert_eq!(dead.len(), 1);
+        assert_eq!(
+            (dead[0].id, dead[0].reason, dead[0].attempts),
+            (envelope.id, Reason::UnknownMember, 4)
+        );
+        assert_eq!(dead[0].payload, envelope.activity.as_bytes());
+        assert_eq!(dead[0].external_id.as_deref(), Some("x"));
+        assert_eq!(dead[0].dead_at, Instant::from_unix_micros(7));
+    }
+
+    #[tokio::test]
+    async fn a_whole_message_that_the_broker_gave_up_is_split_into_its_activities() {
+        let mut batch = envelope::Batch::with_capacity(0);
+        batch.push(&envelope());
+        batch.push(&envelope());
+        let dead = dead_letters(MessageKind::Activities, batch.finish()).await;
+        assert_eq!(dead.len(), 2);
+        assert!(dead.iter().all(|dead| dead.reason == Reason::DeliveryLimit));
+    }
+
+    #[tokio::test]
+    async fn unreadable_bytes_are_kept_under_an_id_of_their_own() {
+        let dead = dead_letters(MessageKind::Unreadable, b"\xff\x00".to_vec()).await;
+        assert_eq!(dead[0].payload, b"\xff\x00");
+        assert_eq!(dead[0].id, ActivityId::of_unreadable(b"\xff\x00"));
+        assert_eq!(
+            dead_letters(MessageKind::DeadLetters, b"{".to_vec()).await[0].reason,
+            Reason::Unreadable
+        );
+    }
+}
