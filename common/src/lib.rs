@@ -15,6 +15,7 @@ pub mod id;
 pub mod instant;
 pub mod json;
 pub mod lifecycle;
+pub mod metrics;
 pub mod ports;
 pub mod retry;
 pub mod token;

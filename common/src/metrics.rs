@@ -1,0 +1,43 @@
+//! The names of the metrics, in one place: roles register them, dashboards and alerts use them.
+
+/// Activities answered 202.
+pub const GATEWAY_ACCEPTED: &str = "trailpad_gateway_accepted_total";
+/// Requests answered otherwise, by `reason` (the problem's type).
+pub const GATEWAY_REFUSED: &str = "trailpad_gateway_refused_total";
+/// From the handing over of a message to its confirm.
+pub const GATEWAY_CONFIRM_SECONDS: &str = "trailpad_gateway_confirm_seconds";
+/// From the first byte of a request's head being read to its 202.
+pub const GATEWAY_ACCEPT_SECONDS: &str = "trailpad_gateway_accept_seconds";
+/// Activities in one message.
+pub const GATEWAY_BATCH_ACTIVITIES: &str = "trailpad_gateway_batch_activities";
+/// Requests in flight.
+pub const GATEWAY_IN_FLIGHT: &str = "trailpad_gateway_in_flight_requests";
+/// Bytes of bodies in flight.
+pub const GATEWAY_IN_FLIGHT_BYTES: &str = "trailpad_gateway_in_flight_bytes";
+/// Webhooks in the directory, revoked ones included.
+pub const GATEWAY_DIRECTORY_WEBHOOKS: &str = "trailpad_gateway_directory_webhooks";
+/// Since the directory was last known to be current.
+pub const GATEWAY_DIRECTORY_AGE_SECONDS: &str = "trailpad_gateway_directory_age_seconds";
+
+/// Activities that became rows.
+pub const WORKER_STORED: &str = "trailpad_worker_stored_total";
+/// Activities that replaced the content of a row.
+pub const WORKER_REPLACED: &str = "trailpad_worker_replaced_total";
+/// Activities whose row was there already.
+pub const WORKER_DUPLICATES: &str = "trailpad_worker_duplicates_total";
+/// Activities sent to a retry queue, by `reason`.
+pub const WORKER_RETRIED: &str = "trailpad_worker_retried_total";
+/// Activities sent to the dead-letter queue, by `reason`.
+pub const WORKER_DEAD_LETTERED: &str = "trailpad_worker_dead_lettered_total";
+/// Dead letters moved from their queue into the store.
+pub const WORKER_BURIED: &str = "trailpad_worker_buried_total";
+/// Activities in one statement.
+pub const WORKER_BATCH_ACTIVITIES: &str = "trailpad_worker_batch_activities";
+/// One statement's time.
+pub const WORKER_STORE_SECONDS: &str = "trailpad_worker_store_seconds";
+/// From an activity's receipt by the gateway to its row.
+pub const WORKER_RECEIPT_TO_ROW_SECONDS: &str = "trailpad_worker_receipt_to_row_seconds";
+/// Activities in hand.
+pub const WORKER_IN_HAND: &str = "trailpad_worker_in_hand_activities";
+/// 1 while the worker holds because the store is away.
+pub const WORKER_HOLDING: &str = "trailpad_worker_holding";

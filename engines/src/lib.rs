@@ -1,0 +1,4 @@
+//! The adapters of the ports: the only crate that names an engine.
+
+pub mod postgres;
+pub mod rabbitmq;

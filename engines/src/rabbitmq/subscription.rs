@@ -1,0 +1,130 @@
+//! Consuming: messages in, acknowledgements out.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::{FutureExt, StreamExt};
+use lapin::Acker;
+use lapin::message::Delivery as AmqpDelivery;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, Consumer};
+use trailpad_common::failure::{Reason, Unavailable};
+use trailpad_common::ports::{Delivery, MessageKind, Settle, Subscription};
+
+use super::error::explain;
+use super::link::{CALL_TIMEOUT, Link};
+
+pub(super) struct RabbitSubscription {
+    /// Held so that it stays open as long as deliveries may be settled.
+    channel: Channel,
+    consumer: Consumer,
+    cancelled: bool,
+    /// How the stream ended, once it did.
+    end: Option<Result<(), Unavailable>>,
+}
+
+impl RabbitSubscription {
+    pub async fn open(link: &Arc<Link>, queue: &str, prefetch: u16) -> Result<Self, Unavailable> {
+        let connection = link.for_consuming()?;
+        let open = async {
+            let channel = connection.create_channel().await?;
+            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+            let (queue, tag) = (ShortString::from(queue), ShortString::from(""));
+            let options = BasicConsumeOptions::default();
+            let consumer =
+                channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
+            Ok((channel, consumer))
+        };
+        let (channel, consumer) = match tokio::time::timeout(CALL_TIMEOUT, open).await {
+            Ok(opened) => opened.map_err(|error: lapin::Error| Unavailable(explain(&error)))?,
+            Err(_) => return Err(Unavailable("the broker does not answer a subscription".into())),
+        };
+        Ok(Self { channel, consumer, cancelled: false, end: None })
+    }
+
+    /// Takes an item of the stream; any end that was not asked for is a lost link (RabbitMQ 4.3
+    /// cancels a consumer where older ones close its channel).
+    fn item(&mut self, item: Option<lapin::Result<AmqpDelivery>>) -> Option<Delivery> {
+        match item {
+            Some(Ok(delivery)) => return Some(to_delivery(delivery)),
+            Some(Err(error)) => self.end = Some(Err(Unavailable(explain(&error)))),
+            None if self.cancelled => self.end = Some(Ok(())),
+            None => self.end = Some(Err(Unavailable("the broker ended the subscription".into()))),
+        }
+        None
+    }
+}
+
+#[async_trait]
+impl Subscription for RabbitSubscription {
+    async fn next(&mut self) -> Result<Option<Delivery>, Unavailable> {
+        if self.end.is_none() {
+            let item = self.consumer.next().await;
+            if let Some(delivery) = self.item(item) {
+                return Ok(Some(delivery));
+            }
+        }
+        self.end.clone().unwrap_or(Ok(())).map(|()| None)
+    }
+
+    fn next_ready(&mut self) -> Option<Delivery> {
+        if self.end.is_some() {
+            return None;
+        }
+        let item = self.consumer.next().now_or_never()?;
+        self.item(item)
+    }
+
+    async fn cancel(&mut self) {
+        if !std::mem::replace(&mut self.cancelled, true) {
+            let cancel =
+                self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
+            // Without an answer the stream ends as a lost link.
+            let _ = tokio::time::timeout(CALL_TIMEOUT, cancel).await;
+        }
+    }
+}
+
+struct RabbitSettle(Acker);
+
+#[async_trait]
+impl Settle for RabbitSettle {
+    async fn ack(&self) {
+        // An error means that the link is lost: the message comes again.
+        let _ = self.0.ack(BasicAckOptions::default()).await;
+    }
+
+    async fn hand_back(&self) {
+        let _ = self.0.nack(BasicNackOptions { multiple: false, requeue: true }).await;
+    }
+}
+
+fn to_delivery(amqp: AmqpDelivery) -> Delivery {
+    let kind = amqp.properties.kind().as_ref().map_or("", |kind| kind.as_str());
+    let headers = amqp.properties.headers().as_ref().map(FieldTable::inner);
+    let header = |name: &str| headers.and_then(|headers| headers.get(name));
+    let redeliveries = header("x-delivery-count").and_then(as_count).unwrap_or(0);
+    let broker_reason = header("x-death").map(|_| Reason::DeliveryLimit);
+    let kind = MessageKind::named(kind);
+    let mut delivery = Delivery::new(kind, amqp.data, Box::new(RabbitSettle(amqp.acker)));
+    delivery.redeliveries = redeliveries;
+    delivery.broker_reason = broker_reason;
+    delivery
+}
+
+/// RabbitMQ encodes the count in whichever integer type fits.
+fn as_count(value: &AMQPValue) -> Option<u32> {
+    match value {
+        AMQPValue::ShortShortInt(count) => u32::try_from(*count).ok(),
+        AMQPValue::ShortShortUInt(count) => Some(u32::from(*count)),
+        AMQPValue::ShortInt(count) => u32::try_from(*count).ok(),
+        AMQPValue::ShortUInt(count) => Some(u32::from(*count)),
+        AMQPValue::LongInt(count) => u32::try_from(*count).ok(),
+        AMQPValue::LongUInt(count) => Some(*count),
+        AMQPValue::LongLongInt(count) => u32::try_from(*count).ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,183 @@
+//! The directory: every webhook, in memory, so that no request asks the store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use trailpad_common::id::WebhookId;
+use trailpad_common::instant::Instant;
+use trailpad_common::ports::{DirectoryChanges, WebhookRecord};
+use trailpad_common::token::{PresentedToken, PublicId, SecretHash};
+
+use crate::settings::RateLimit;
+
+/// The webhooks of one revision. Replaced as a whole, never changed.
+#[derive(Clone, Default)]
+pub struct Directory {
+    webhooks: HashMap<PublicId, Arc<Entry>>,
+    revision: i64,
+}
+
+/// A webhook.
+pub struct Entry {
+    pub webhook_id: WebhookId,
+    secret_hash: SecretHash,
+    previous: Option<(SecretHash, Instant)>,
+    revoked: bool,
+    /// Survives refreshes, so that a rename is no way around the limit.
+    limiter: Option<Arc<DefaultDirectRateLimiter>>,
+}
+
+/// What the directory says of a token.
+pub enum Verdict {
+    Valid(Arc<Entry>),
+    Revoked,
+    /// No such webhook, or not its secret; a newer revision may know it.
+    Unknown,
+}
+
+impl Directory {
+    /// The newest revision it contains.
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// How many webhooks it holds, revoked ones included.
+    pub fn len(&self) -> usize {
+        self.webhooks.len()
+    }
+
+    /// Judges a token at `now`.
+    pub fn judge(&self, token: &PresentedToken, now: Instant) -> Verdict {
+        let Some(entry) = self.webhooks.get(&token.public_id) else { return Verdict::Unknown };
+        let is_current = entry.secret_hash.matches(&token.secret_hash);
+        let is_previous = entry.previous.as_ref().is_some_and(|(hash, valid_until)| {
+            hash.matches(&token.secret_hash) && now < *valid_until
+        });
+        match (is_current || is_previous, entry.revoked) {
+            (false, _) => Verdict::Unknown,
+            (true, true) => Verdict::Revoked,
+            (true, false) => Verdict::Valid(Arc::clone(entry)),
+        }
+    }
+
+    /// The directory with changes made to it.
+    pub fn with(&self, changes: DirectoryChanges, rate_limit: Option<RateLimit>) -> Self {
+        let mut webhooks = self.webhooks.clone();
+        for record in changes.webhooks {
+            let known = webhooks.get(&record.public_id);
+            let limiter = match known {
+                Some(entry) => entry.limiter.clone(),
+                None => rate_limit.map(limiter),
+            };
+            webhooks.insert(record.public_id, Arc::new(entry(record, limiter)));
+        }
+        Self { webhooks, revision: changes.revision }
+    }
+}
+
+fn entry(record: WebhookRecord, limiter: Option<Arc<DefaultDirectRateLimiter>>) -> Entry {
+    let WebhookRecord { id, public_id: _, secret_hash, previous, revoked } = record;
+    Entry { webhook_id: id, secret_hash, previous, revoked, limiter }
+}
+
+fn limiter(limit: RateLimit) -> Arc<DefaultDirectRateLimiter> {
+    Arc::new(RateLimiter::direct(Quota::per_second(limit.per_second).allow_burst(limit.burst)))
+}
+
+impl Entry {
+    /// Takes one activity from the rate limit, or says how long to wait.
+    pub fn check_rate(&self) -> Result<(), Duration> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        limiter.check().map_err(|until| until.wait_time_from(DefaultClock::default().now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use trailpad_common::token::NewToken;
+
+    use super::*;
+
+    fn record(
+        token: &NewToken,
+        previous: Option<(&NewToken, i64)>,
+        revoked: bool,
+    ) -> WebhookRecord {
+        WebhookRecord {
+            id: WebhookId::generate(),
+            public_id: token.presented.public_id,
+            secret_hash: token.presented.secret_hash,
+            previous: previous
+                .map(|(old, until)| (old.presented.secret_hash, Instant::from_unix_micros(until))),
+            revoked,
+        }
+    }
+
+    fn directory(record: WebhookRecord) -> Directory {
+        Directory::default().with(DirectoryChanges { revision: 1, webhooks: vec![record] }, None)
+    }
+
+    fn judge(directory: &Directory, token: &NewToken, now: i64) -> &'static str {
+        match directory.judge(&token.presented, Instant::from_unix_micros(now)) {
+            Verdict::Valid(_) => "valid",
+            Verdict::Revoked => "revoked",
+            Verdict::Unknown => "unknown",
+        }
+    }
+
+    #[test]
+    fn a_known_token_is_valid_and_any_other_unknown() {
+        let token = NewToken::generate();
+        let directory = directory(record(&token, None, false));
+        assert_eq!(judge(&directory, &token, 0), "valid");
+        assert_eq!(judge(&directory, &NewToken::generate(), 0), "unknown");
+        let wrong_secret = NewToken::for_public_id(token.presented.public_id);
+        assert_eq!(judge(&directory, &wrong_secret, 0), "unknown");
+    }
+
+    #[test]
+    fn an_old_secret_is_valid_until_the_end_of_its_grace_and_not_a_moment_longer() {
+        let old = NewToken::generate();
+        let new = NewToken::for_public_id(old.presented.public_id);
+        let directory = directory(record(&new, Some((&old, 100)), false));
+        assert_eq!(judge(&directory, &new, 100), "valid");
+        assert_eq!(judge(&directory, &old, 99), "valid");
+        assert_eq!(judge(&directory, &old, 100), "unknown");
+    }
+
+    #[test]
+    fn only_the_secret_of_a_revoked_webhook_learns_that_it_was_revoked() {
+        let token = NewToken::generate();
+        let directory = directory(record(&token, None, true));
+        assert_eq!(judge(&directory, &token, 0), "revoked");
+        assert_eq!(
+            judge(&directory, &NewToken::for_public_id(token.presented.public_id), 0),
+            "unknown"
+        );
+    }
+
+    #[test]
+    fn a_rate_limit_holds_across_refreshes() {
+        let token = NewToken::generate();
+        let one = NonZeroU32::MIN;
+        let limit = Some(RateLimit { per_second: one, burst: one });
+        let changes =
+            |revision| DirectoryChanges { revision, webhooks: vec![record(&token, None, false)] };
+        let first = Directory::default().with(changes(1), limit);
+        let Verdict::Valid(entry) = first.judge(&token.presented, Instant::now()) else {
+            panic!("valid")
+        };
+        assert!(entry.check_rate().is_ok());
+        let second = first.with(changes(2), limit);
+        let Verdict::Valid(entry) = second.judge(&token.presented, Instant::now()) else {
+            panic!("valid")
+        };
+        let wait = entry.check_rate().expect_err("the only one was taken");
+        assert!(wait <= Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,23 @@
+//! The ingress role: takes activities from senders and hands them to the queue.
+//!
+//! A request goes authenticate → bound → parse → group commit → confirm → 202; [`handler`] reads
+//! in that order. Knows the domain and its ports, no engine and no worker.
+//!
+//! [`handler`]: self::server
+
+mod admission;
+mod body;
+mod decompress;
+mod directory;
+mod doorkeeper;
+mod group_commit;
+mod handler;
+mod headers;
+mod metrics;
+mod problem;
+mod server;
+mod settings;
+mod ticket;
+
+pub use server::{GatewayServer, StartError};
+pub use settings::{RateLimit, Settings};
