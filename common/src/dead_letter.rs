@@ -21,25 +21,33 @@ struct Wire {
     message: Box<RawValue>,
 }
 
-/// Builds a message of kind [`MessageKind::DeadLetters`] from one dead envelope.
-pub fn write(envelope: &Envelope<'_>, cause: &Cause, dead_at: Instant) -> Vec<u8> {
+/// Builds a message of kind [`MessageKind::DeadLetters`]; dead envelopes of one batch share it.
+pub fn write<'a>(
+    dead: impl IntoIterator<Item = (&'a Envelope<'a>, &'a Cause)>,
+    at: Instant,
+) -> Vec<u8> {
+    let wires: Vec<Wire> =
+        dead.into_iter().map(|(envelope, cause)| wire(envelope, cause, at)).collect();
+    serde_json::to_vec(&wires).unwrap_or_default()
+}
+
+fn wire(envelope: &Envelope<'_>, cause: &Cause, dead_at: Instant) -> Wire {
     let message = String::from_utf8(envelope::single(envelope)).unwrap_or_default();
-    let wire = Wire {
+    Wire {
         reason: cause.reason.as_str().to_owned(),
         error: cause.error.clone(),
         dead_at: dead_at.to_string(),
         // An envelope is JSON by construction; were it not, the bytes would be kept as unreadable.
         message: RawValue::from_string(message).unwrap_or_else(|_| RawValue::NULL.to_owned()),
-    };
-    serde_json::to_vec(&wire).unwrap_or_default()
+    }
 }
 
 /// The dead letters of a message from the dead-letter queue, whoever put it there: a worker, or
 /// the broker, which dead-letters whole messages.
 pub fn read(delivery: &Delivery, now: Instant) -> Vec<DeadLetter> {
     match delivery.kind {
-        MessageKind::DeadLetters => match serde_json::from_slice::<Wire>(&delivery.body) {
-            Ok(wire) => of_wire(&wire, now),
+        MessageKind::DeadLetters => match serde_json::from_slice::<Vec<Wire>>(&delivery.body) {
+            Ok(wires) => wires.iter().flat_map(|wire| of_wire(wire, now)).collect(),
             Err(_) => {
                 vec![of_bytes(&delivery.body, "a dead letter that can't be read".into(), now)]
             }
@@ -141,7 +149,7 @@ mod tests {
     async fn a_dead_letter_arrives_with_its_reason_and_its_payload() {
         let envelope = envelope();
         let cause = Cause { reason: Reason::UnknownMember, error: "nobody".into() };
-        let body = write(&envelope, &cause, Instant::from_unix_micros(7));
+        let body = write([(&envelope, &cause)], Instant::from_unix_micros(7));
         let dead = dead_letters(MessageKind::DeadLetters, body).await;
         assert_eq!(dead.len(), 1);
         assert_eq!(

@@ -1,0 +1,183 @@
+//! Whose an activity is. Pure; the store is asked once for all of a batch.
+
+use std::collections::HashMap;
+
+use trailpad_common::activity::OnUnknownMember;
+use trailpad_common::failure::{Cause, Failure, Reason};
+use trailpad_common::id::MemberId;
+use trailpad_common::instant::Instant;
+use trailpad_common::ports::{MemberQuery, NewActivity, Resolution};
+
+use crate::decode::Item;
+
+/// The distinct questions of a batch, and which of them each item asks.
+pub struct Questions {
+    pub queries: Vec<MemberQuery>,
+    of_item: Vec<usize>,
+}
+
+/// Gathers the questions of a batch.
+pub fn questions(items: &[Item<'_>]) -> Questions {
+    let mut queries = Vec::new();
+    let mut known: HashMap<(_, Option<&str>), usize> = HashMap::new();
+    let of_item = items
+        .iter()
+        .map(|item| {
+            let (webhook_id, email) =
+                (item.envelope.webhook_id, item.activity.member_email.as_ref());
+            *known.entry((webhook_id, email.map(|email| email.as_str()))).or_insert_with(|| {
+                queries.push(MemberQuery { webhook_id, email: email.cloned() });
+                queries.len() - 1
+            })
+        })
+        .collect();
+    Questions { queries, of_item }
+}
+
+/// Splits a batch into what can be stored and what can't, by the store's answers.
+pub fn assign<'a>(
+    items: Vec<Item<'a>>,
+    questions: &Questions,
+    answers: &[Option<Resolution>],
+) -> (Vec<Assigned<'a>>, Vec<(Item<'a>, Failure)>) {
+    let (mut assigned, mut failed) = (Vec::with_capacity(items.len()), Vec::new());
+    for (item, question) in items.into_iter().zip(&questions.of_item) {
+        let answer = answers.get(*question).and_then(Option::as_ref);
+        match owner(&item, answer) {
+            Ok((resolution, member_id)) => {
+                assigned.push(Assigned::new(item, resolution, member_id))
+            }
+            Err(cause) => failed.push((item, Failure::Transient(cause))),
+        }
+    }
+    (assigned, failed)
+}
+
+/// An activity ready for the store, with what is needed to settle it otherwise.
+pub struct Assigned<'a> {
+    pub new: NewActivity<'a>,
+    pub envelope: trailpad_common::envelope::Envelope<'a>,
+}
+
+impl<'a> Assigned<'a> {
+    fn new(item: Item<'a>, resolution: &Resolution, member_id: MemberId) -> Self {
+        let Item { envelope, activity } = item;
+        let new = NewActivity {
+            id: envelope.id,
+            webhook_id: envelope.webhook_id,
+            project_id: resolution.project_id,
+            member_id,
+            received_at: envelope.received_at,
+            activity,
+        };
+        Self { new, envelope }
+    }
+}
+
+fn owner<'r>(
+    item: &Item<'_>,
+    answer: Option<&'r Resolution>,
+) -> Result<(&'r Resolution, MemberId), Cause> {
+    let Some(resolution) = answer else {
+        let error = "the store does not know the webhook".to_owned();
+        return Err(Cause { reason: Reason::UnknownWebhook, error });
+    };
+    if item.activity.member_email.is_none() {
+        return Ok((resolution, resolution.creator_id));
+    }
+    let member =
+        resolution.member.filter(|member| was_member(member.ended_at, item.envelope.received_at));
+    match (member, item.activity.processing.on_unknown_member) {
+        (Some(member), _) => Ok((resolution, member.id)),
+        (None, OnUnknownMember::Creator) => Ok((resolution, resolution.creator_id)),
+        (None, OnUnknownMember::Retry) => {
+            let error = "memberEmail names no member of the workspace: add the member, then replay"
+                .to_owned();
+            Err(Cause { reason: Reason::UnknownMember, error })
+        }
+    }
+}
+
+/// What was accepted while somebody was a member is still theirs after they have left.
+fn was_member(ended_at: Option<Instant>, received_at: Instant) -> bool {
+    ended_at.is_none_or(|ended_at| received_at < ended_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use trailpad_common::activity::{Activity, Handling, Limits};
+    use trailpad_common::envelope::Envelope;
+    use trailpad_common::id::{ActivityId, ProjectId, WebhookId};
+    use trailpad_common::ports::ResolvedMember;
+
+    use super::*;
+
+    fn item(body: &'static str, webhook_id: WebhookId) -> Item<'static> {
+        let received_at = Instant::from_unix_micros(100);
+        let id = ActivityId::received_at(received_at);
+        let envelope =
+            Envelope { id, webhook_id, received_at, attempt: 1, traceparent: None, activity: body };
+        let parsed = Activity::parse(body.as_bytes(), Handling::Lenient, &Limits::NONE);
+        Item { envelope, activity: parsed.expect("valid").activity }
+    }
+
+    const PLAIN: &str = r#"{"title":"T","startTime":"2024-08-03T11:30:00Z"}"#;
+    const JANE: &str =
+        r#"{"title":"T","startTime":"2024-08-03T11:30:00Z","memberEmail":"Jane@x.org"}"#;
+    const JANE_OR_CREATOR: &str = r#"{"title":"T","startTime":"2024-08-03T11:30:00Z","memberEmail":"jane@x.org","metadata":{"processing":{"onUnknownMember":"creator"}}}"#;
+
+    fn resolution(member: Option<ResolvedMember>) -> Resolution {
+        Resolution { project_id: ProjectId::generate(), creator_id: MemberId::generate(), member }
+    }
+
+    /// Who gets it: the member, the creator, or nobody and why.
+    fn owner_of(body: &'static str, answer: Option<&Resolution>) -> Result<MemberId, Reason> {
+        owner(&item(body, WebhookId::generate()), answer)
+            .map(|(_, id)| id)
+            .map_err(|cause| cause.reason)
+    }
+
+    #[test]
+    fn equal_questions_are_asked_once() {
+        let (one, two) = (WebhookId::generate(), WebhookId::generate());
+        let items = [
+            item(PLAIN, one),
+            item(JANE, one),
+            item(PLAIN, one),
+            item(JANE_OR_CREATOR, one),
+            item(PLAIN, two),
+        ];
+        let questions = questions(&items);
+        assert_eq!(questions.queries.len(), 3);
+        assert_eq!(questions.of_item, [0, 1, 0, 1, 2]);
+    }
+
+    #[test]
+    fn without_an_address_it_is_the_creators() {
+        let answer = resolution(None);
+        assert_eq!(owner_of(PLAIN, Some(&answer)), Ok(answer.creator_id));
+    }
+
+    #[test]
+    fn a_member_gets_it_also_after_leaving_if_it_was_received_before() {
+        let id = MemberId::generate();
+        let with_end = |end: Option<i64>| {
+            resolution(Some(ResolvedMember { id, ended_at: end.map(Instant::from_unix_micros) }))
+        };
+        assert_eq!(owner_of(JANE, Some(&with_end(None))), Ok(id));
+        assert_eq!(owner_of(JANE, Some(&with_end(Some(101)))), Ok(id));
+        assert_eq!(owner_of(JANE, Some(&with_end(Some(100)))), Err(Reason::UnknownMember));
+    }
+
+    #[test]
+    fn an_unknown_member_fails_or_with_the_instruction_falls_to_the_creator() {
+        let answer = resolution(None);
+        assert_eq!(owner_of(JANE, Some(&answer)), Err(Reason::UnknownMember));
+        assert_eq!(owner_of(JANE_OR_CREATOR, Some(&answer)), Ok(answer.creator_id));
+    }
+
+    #[test]
+    fn an_unknown_webhook_fails() {
+        assert_eq!(owner_of(PLAIN, None), Err(Reason::UnknownWebhook));
+    }
+}

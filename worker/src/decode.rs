@@ -1,0 +1,58 @@
+//! From messages to activities. Pure.
+
+use trailpad_common::activity::{Activity, Handling, Limits};
+use trailpad_common::envelope::{self, Envelope, Unreadable};
+use trailpad_common::failure::{Cause, Failure, Reason};
+use trailpad_common::ports::{Delivery, MessageKind};
+
+/// What the messages in hand hold.
+#[derive(Default)]
+pub struct Decoded<'a> {
+    /// Activities that can be stored.
+    pub readable: Vec<Item<'a>>,
+    /// Envelopes whose activity can't be read.
+    pub failed: Vec<(Envelope<'a>, Failure)>,
+    /// What is no envelope at all.
+    pub unreadable: Vec<Unreadable<'a>>,
+}
+
+/// An activity in its envelope.
+pub struct Item<'a> {
+    pub envelope: Envelope<'a>,
+    pub activity: Activity<'a>,
+}
+
+/// Decodes every message. No bound is applied again that the gateway applied: see [`Limits::NONE`].
+pub fn decode(deliveries: &[Delivery]) -> Decoded<'_> {
+    let mut decoded = Decoded::default();
+    for delivery in deliveries {
+        match delivery.kind {
+            MessageKind::Activities => {
+                for element in envelope::read(&delivery.body) {
+                    match element {
+                        Ok(envelope) => decoded.add(envelope),
+                        Err(unreadable) => decoded.unreadable.push(unreadable),
+                    }
+                }
+            }
+            MessageKind::DeadLetters | MessageKind::Unreadable => {
+                let error = "a message of unknown kind".to_owned();
+                decoded.unreadable.push(Unreadable { bytes: &delivery.body, error });
+            }
+        }
+    }
+    decoded
+}
+
+impl<'a> Decoded<'a> {
+    fn add(&mut self, envelope: Envelope<'a>) {
+        match Activity::parse(envelope.activity.as_bytes(), Handling::Lenient, &Limits::NONE) {
+            Ok(parsed) => self.readable.push(Item { envelope, activity: parsed.activity }),
+            Err(_) => {
+                let error = "the activity is not what a gateway accepts".to_owned();
+                let cause = Cause { reason: Reason::Unreadable, error };
+                self.failed.push((envelope, Failure::Permanent(cause)));
+            }
+        }
+    }
+}

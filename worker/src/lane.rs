@@ -1,0 +1,184 @@
+//! A lane: takes a batch, stores it, settles it. Lanes of a session work side by side.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant as Clock};
+
+use tracing::{debug, warn};
+use trailpad_common::backoff::Backoff;
+use trailpad_common::envelope::Envelope;
+use trailpad_common::failure::{Cause, Failure, Reason, Unavailable};
+use trailpad_common::instant::Instant;
+use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch, Phase};
+use trailpad_common::ports::{Delivery, Destination, Publisher, Store, StoreError};
+
+use crate::assign::{assign, questions};
+use crate::decode::{Item, decode};
+use crate::metrics::Metrics;
+use crate::narrow;
+use crate::outbox::{Outbox, Stay, send};
+use crate::session::Session;
+use crate::settings::Settings;
+
+const STORE_BACKOFF_FIRST: Duration = Duration::from_millis(200);
+
+/// What every lane has.
+#[derive(Clone)]
+pub struct Bench {
+    pub store: Arc<dyn Store>,
+    pub settings: Arc<Settings>,
+    pub metrics: Metrics,
+    pub lifecycle: LifecycleWatch,
+    pub consume_health: HealthWatch,
+}
+
+/// A lane, with a publisher of its own for what has to go elsewhere.
+pub struct Lane {
+    pub bench: Bench,
+    pub publisher: Box<dyn Publisher>,
+}
+
+impl Lane {
+    /// Works batches until the session takes no more.
+    pub async fn run(mut self, session: Arc<Session>) {
+        while let Some(deliveries) = session.take().await {
+            self.work(deliveries, &session).await;
+        }
+    }
+
+    /// Works one batch until it is settled: stored or sent on and acknowledged, republished
+    /// unchanged, or handed back.
+    pub async fn work(&mut self, deliveries: Vec<Delivery>, session: &Session) {
+        let settings = &self.bench.settings;
+        let mut backoff = Backoff::new(STORE_BACKOFF_FIRST, settings.store_backoff_max);
+        loop {
+            match self.attempt(&deliveries, session).await {
+                Ok(()) => return ack_all(deliveries).await,
+                Err(Stay::HandBack) => return hand_back_all(deliveries).await,
+                Err(Stay::Hold(why)) => {
+                    let hold_until = session.hold(&why);
+                    self.bench.metrics.holding.set(1);
+                    let wait = backoff.next_wait();
+                    if Clock::now() + wait > hold_until {
+                        return self.give_back_unchanged(deliveries).await;
+                    }
+                    debug!(wait_seconds = wait.as_secs_f64(), "trying the store again");
+                    if !self.bench.may_still_hold(wait).await {
+                        return hand_back_all(deliveries).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One attempt at storing a batch; what failed by itself is sent on.
+    async fn attempt(&mut self, deliveries: &[Delivery], session: &Session) -> Result<(), Stay> {
+        let lifecycle = self.bench.lifecycle.clone();
+        let decoded = decode(deliveries);
+        let in_hand = i64::try_from(decoded.readable.len()).unwrap_or(i64::MAX);
+        self.bench.metrics.in_hand.add(in_hand);
+        let stored = tokio::select! {
+            stored = self.bench.store_all(decoded.readable) => stored.map_err(Stay::Hold),
+            () = lifecycle.reached(Phase::Stopping) => Err(Stay::HandBack),
+        };
+        self.bench.metrics.in_hand.sub(in_hand);
+        let mut failed = stored?;
+        session.stored();
+        self.bench.metrics.holding.set(0);
+        failed.extend(decoded.failed);
+        let outbox =
+            Outbox::sort(failed, &decoded.unreadable, &self.bench.settings.retry_schedule)?;
+        let published = outbox.publish(&mut *self.publisher, &self.bench.metrics, &lifecycle).await;
+        published.map_err(|_| Stay::HandBack)
+    }
+
+    /// Held for as long as the broker allows: to the end of the queue, as they are.
+    async fn give_back_unchanged(&mut self, deliveries: Vec<Delivery>) {
+        warn!(
+            messages = deliveries.len(),
+            "the store is still away: giving back what was held, unchanged"
+        );
+        self.republish(deliveries).await;
+    }
+
+    /// Publishes messages again, unchanged and confirmed, and acknowledges the originals.
+    pub async fn republish(&mut self, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            let lifecycle = &self.bench.lifecycle;
+            let sent =
+                send(&mut *self.publisher, Destination::Activities, &delivery.body, lifecycle)
+                    .await;
+            match sent {
+                Ok(_) => delivery.ack().await,
+                Err(_) => delivery.hand_back().await,
+            }
+        }
+    }
+}
+
+impl Bench {
+    /// Waits while holding; false: the worker drains, or the link to what is held is lost.
+    async fn may_still_hold(&self, wait: Duration) -> bool {
+        let mut link = self.consume_health.clone();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => true,
+            () = self.lifecycle.reached(Phase::Draining) => false,
+            _ = link.wait_for(|health| *health != Health::Up) => false,
+        }
+    }
+
+    /// Stores everything that can be stored; gives what failed by itself.
+    async fn store_all<'a>(
+        &self,
+        items: Vec<Item<'a>>,
+    ) -> Result<Vec<(Envelope<'a>, Failure)>, Unavailable> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let questions = questions(&items);
+        let answers = self.store.resolve(&questions.queries).await.map_err(unavailable)?;
+        let (assigned, failed) = assign(items, &questions, &answers);
+        let mut failed: Vec<_> =
+            failed.into_iter().map(|(item, why)| (item.envelope, why)).collect();
+        let (news, mut envelopes): (Vec<_>, Vec<_>) =
+            assigned.into_iter().map(|assigned| (assigned.new, Some(assigned.envelope))).unzip();
+        for (chunk_at, chunk) in news.chunks(self.settings.batch_activities_max).enumerate() {
+            let began = Clock::now();
+            let narrowed = narrow::insert(&*self.store, chunk).await?;
+            self.metrics.store_seconds.observe(began.elapsed().as_secs_f64());
+            self.metrics.batch_activities.observe(chunk.len() as f64);
+            self.metrics.stored.inc_by(narrowed.inserted.stored);
+            self.metrics.replaced.inc_by(narrowed.inserted.replaced);
+            self.metrics.duplicates.inc_by(narrowed.inserted.duplicates);
+            let now = Instant::now();
+            for new in chunk {
+                self.metrics.receipt_to_row_seconds.observe(now.seconds_since(new.received_at));
+            }
+            for (at, error) in narrowed.refused {
+                let cause = Cause { reason: Reason::RefusedByStore, error };
+                let at = chunk_at * self.settings.batch_activities_max + at;
+                failed.extend(
+                    envelopes[at].take().map(|envelope| (envelope, Failure::Transient(cause))),
+                );
+            }
+        }
+        Ok(failed)
+    }
+}
+
+/// Questions can't be refused for what they ask; if one is, the store is not what it should be.
+fn unavailable(error: StoreError) -> Unavailable {
+    match error {
+        StoreError::Unavailable(unavailable) => unavailable,
+        StoreError::Refused(error) => Unavailable(error),
+    }
+}
+
+/// Side by side, because each waits for its frame to be written.
+async fn ack_all(deliveries: Vec<Delivery>) {
+    futures_util::future::join_all(deliveries.into_iter().map(Delivery::ack)).await;
+}
+
+/// Gives every message back as it is.
+pub async fn hand_back_all(deliveries: Vec<Delivery>) {
+    futures_util::future::join_all(deliveries.into_iter().map(Delivery::hand_back)).await;
+}

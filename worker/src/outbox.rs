@@ -1,0 +1,219 @@
+//! The outbox: what has to be published before the messages in hand may be acknowledged.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tracing::{info, warn};
+use trailpad_common::backoff::Backoff;
+use trailpad_common::dead_letter;
+use trailpad_common::envelope::{Batch, Envelope, Unreadable};
+use trailpad_common::failure::{Cause, Failure, Reason, Settlement, Unavailable, settlement};
+use trailpad_common::instant::Instant;
+use trailpad_common::lifecycle::{LifecycleWatch, Phase};
+use trailpad_common::ports::{Destination, MessageKind, PublishError, Publisher};
+use trailpad_common::retry::RetrySchedule;
+
+use crate::metrics::Metrics;
+
+/// A republished message is kept well below the gateway's bound.
+const MESSAGE_BYTES_MAX: usize = 512 * 1_024;
+const PUBLISH_BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const PUBLISH_BACKOFF_MOST: Duration = Duration::from_secs(5);
+
+/// What failed, by where it goes. Activities that fail alike share a message.
+#[derive(Default)]
+pub struct Outbox<'a> {
+    retries: BTreeMap<(Duration, &'static str), Vec<(Envelope<'a>, Cause)>>,
+    dead: Vec<(Envelope<'a>, Cause)>,
+    unreadable: Vec<&'a [u8]>,
+}
+
+/// Why the batch stays in hand as a whole.
+#[derive(Debug, PartialEq)]
+pub enum Stay {
+    /// The environment failed.
+    Hold(Unavailable),
+    /// The worker is stopping.
+    HandBack,
+}
+
+/// The worker is stopping before everything was published.
+#[derive(Debug)]
+pub struct Interrupted;
+
+impl<'a> Outbox<'a> {
+    /// Puts what failed where its settlement says.
+    pub fn sort(
+        failed: Vec<(Envelope<'a>, Failure)>,
+        unreadable: &[Unreadable<'a>],
+        schedule: &RetrySchedule,
+    ) -> Result<Self, Stay> {
+        let mut outbox =
+            Self { unreadable: unreadable.iter().map(|u| u.bytes).collect(), ..Self::default() };
+        for (envelope, failure) in failed {
+            match settlement(failure, envelope.attempt, schedule) {
+                Settlement::DeadLetter(cause) => outbox.dead.push((envelope, cause)),
+                Settlement::Retry(delay, cause) => {
+                    let alike = outbox.retries.entry((delay, cause.reason.as_str())).or_default();
+                    alike.push((envelope, cause));
+                }
+                Settlement::Hold(unavailable) => return Err(Stay::Hold(unavailable)),
+                Settlement::HandBack => return Err(Stay::HandBack),
+            }
+        }
+        Ok(outbox)
+    }
+
+    /// Publishes everything, confirmed. What a retry queue refuses is a dead letter at once.
+    pub async fn publish(
+        mut self,
+        publisher: &mut dyn Publisher,
+        metrics: &Metrics,
+        lifecycle: &LifecycleWatch,
+    ) -> Result<(), Interrupted> {
+        for ((delay, reason), alike) in std::mem::take(&mut self.retries) {
+            for message in messages(&alike, 1) {
+                let sent =
+                    send(publisher, Destination::Retry(delay), &message.body, lifecycle).await?;
+                let envelopes = &alike[message.range];
+                match sent {
+                    Sent::Confirmed => {
+                        envelopes
+                            .iter()
+                            .for_each(|(envelope, cause)| log_retry(envelope, cause, delay));
+                        metrics.retried.with_label_values(&[reason]).inc_by(envelopes.len() as u64);
+                    }
+                    Sent::Refused => self.dead.extend(envelopes.iter().map(retries_full)),
+                }
+            }
+        }
+        for bytes in self.unreadable {
+            send_kind(publisher, Destination::Dead, MessageKind::Unreadable, bytes, lifecycle)
+                .await?;
+            metrics.dead_lettered.with_label_values(&[Reason::Unreadable.as_str()]).inc();
+            warn!(reason = %Reason::Unreadable, bytes = bytes.len(), "dead-lettered a message");
+        }
+        for chunk in self.dead.chunks(DEAD_LETTERS_PER_MESSAGE) {
+            let dead = chunk.iter().map(|(envelope, cause)| (envelope, cause));
+            let body = dead_letter::write(dead, Instant::now());
+            send_kind(publisher, Destination::Dead, MessageKind::DeadLetters, &body, lifecycle)
+                .await?;
+            for (envelope, cause) in chunk {
+                metrics.dead_lettered.with_label_values(&[cause.reason.as_str()]).inc();
+                log_dead(envelope, cause);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A body may be large, so there are few of them in a message.
+const DEAD_LETTERS_PER_MESSAGE: usize = 32;
+
+/// A message made of some of the envelopes.
+struct Message {
+    body: Vec<u8>,
+    range: std::ops::Range<usize>,
+}
+
+/// Envelopes in messages of a bounded size, each for its next attempt.
+fn messages(alike: &[(Envelope<'_>, Cause)], attempts: u32) -> Vec<Message> {
+    let mut messages = Vec::new();
+    let (mut batch, mut start) = (Batch::with_capacity(1_024), 0);
+    for (at, (envelope, _)) in alike.iter().enumerate() {
+        let bytes = batch.bytes() + envelope.activity.len() + Envelope::OVERHEAD_BYTES;
+        if !batch.is_empty() && bytes > MESSAGE_BYTES_MAX {
+            let full = std::mem::replace(&mut batch, Batch::with_capacity(1_024));
+            messages.push(Message { body: full.finish(), range: start..at });
+            start = at;
+        }
+        batch.push(&Envelope {
+            attempt: envelope.attempt.saturating_add(attempts),
+            ..envelope.clone()
+        });
+    }
+    if !batch.is_empty() {
+        messages.push(Message { body: batch.finish(), range: start..alike.len() });
+    }
+    messages
+}
+
+fn retries_full<'a>((envelope, cause): &(Envelope<'a>, Cause)) -> (Envelope<'a>, Cause) {
+    let error = format!("its retry queue was full; {}", cause.error);
+    (envelope.clone(), Cause { reason: Reason::RetriesFull, error })
+}
+
+/// How the queue answered.
+#[derive(Debug, PartialEq)]
+pub enum Sent {
+    Confirmed,
+    /// It certainly holds no copy.
+    Refused,
+}
+
+/// Publishes a message of activities; see [`send_kind`].
+pub async fn send(
+    publisher: &mut dyn Publisher,
+    to: Destination,
+    body: &[u8],
+    lifecycle: &LifecycleWatch,
+) -> Result<Sent, Interrupted> {
+    send_kind(publisher, to, MessageKind::Activities, body, lifecycle).await
+}
+
+/// Publishes until the queue confirms: a second copy is harmless, a lost one is not. Only a retry
+/// queue may refuse, because only there is another place to go.
+async fn send_kind(
+    publisher: &mut dyn Publisher,
+    to: Destination,
+    kind: MessageKind,
+    body: &[u8],
+    lifecycle: &LifecycleWatch,
+) -> Result<Sent, Interrupted> {
+    let mut backoff = Backoff::new(PUBLISH_BACKOFF_FIRST, PUBLISH_BACKOFF_MOST);
+    loop {
+        let published = tokio::select! {
+            published = publisher.publish(to, kind, body) => published,
+            () = lifecycle.reached(Phase::Stopping) => return Err(Interrupted),
+        };
+        match published {
+            Ok(()) => return Ok(Sent::Confirmed),
+            Err(PublishError::Refused(_)) if matches!(to, Destination::Retry(_)) => {
+                return Ok(Sent::Refused);
+            }
+            Err(error) => warn!(%error, "could not republish; trying again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(backoff.next_wait()) => {}
+            () = lifecycle.reached(Phase::Stopping) => return Err(Interrupted),
+        }
+    }
+}
+
+fn log_retry(envelope: &Envelope<'_>, cause: &Cause, delay: Duration) {
+    info!(
+        activity = %envelope.id,
+        webhook = %envelope.webhook_id,
+        attempt = envelope.attempt,
+        trace = trace(envelope),
+        reason = %cause.reason,
+        delay_seconds = delay.as_secs_f64(),
+        "an activity is retried later"
+    );
+}
+
+fn log_dead(envelope: &Envelope<'_>, cause: &Cause) {
+    warn!(
+        activity = %envelope.id,
+        webhook = %envelope.webhook_id,
+        attempt = envelope.attempt,
+        trace = trace(envelope),
+        reason = %cause.reason,
+        error = cause.error,
+        "dead-lettered an activity"
+    );
+}
+
+fn trace<'e>(envelope: &'e Envelope<'_>) -> Option<&'e str> {
+    envelope.traceparent.as_deref()
+}

@@ -1,0 +1,171 @@
+//! A session: one subscription, and what its lanes share.
+//!
+//! A session ends when it is told to stop or its link is lost, and everything it took is settled;
+//! then the worker begins the next. That keeps each of them simple: it never changes its mind.
+
+use std::sync::Mutex as Lock;
+use std::time::{Duration, Instant as Clock};
+
+use tokio::sync::{Mutex, watch};
+use tracing::{info, warn};
+use trailpad_common::failure::Unavailable;
+use trailpad_common::lifecycle::{Health, LifecycleWatch, Phase};
+use trailpad_common::ports::{Delivery, Subscription};
+
+/// Deliveries of a message, never settled, before it is suspected of ending its worker.
+pub const SUSPECT_REDELIVERIES: u32 = 3;
+/// A lane takes this much at most, whatever is in it: some 3,000 activities of usual size.
+const TAKE_BYTES_MAX: usize = 1_024 * 1_024;
+const TAKE_MESSAGES_MAX: usize = 2_000;
+
+/// What the lanes of a session share.
+pub struct Session {
+    intake: Mutex<Intake>,
+    stop: watch::Sender<bool>,
+    /// Since when the store is away.
+    away_since: Lock<Option<Clock>>,
+    /// Takes little, to learn whether the store is back.
+    is_gentle: bool,
+    hold_max: Duration,
+    store_health: watch::Sender<Health>,
+    lifecycle: LifecycleWatch,
+}
+
+struct Intake {
+    subscription: Box<dyn Subscription>,
+    suspects: Vec<Delivery>,
+}
+
+impl Session {
+    /// A session over a new subscription.
+    pub fn new(
+        subscription: Box<dyn Subscription>,
+        is_gentle: bool,
+        hold_max: Duration,
+        store_health: watch::Sender<Health>,
+        lifecycle: LifecycleWatch,
+    ) -> Self {
+        Self {
+            intake: Mutex::new(Intake { subscription, suspects: Vec::new() }),
+            stop: watch::Sender::new(false),
+            away_since: Lock::new(None),
+            is_gentle,
+            hold_max,
+            store_health,
+            lifecycle,
+        }
+    }
+
+    /// What has come, up to the bounds; waits for the first. None: there will be no more.
+    pub async fn take(&self) -> Option<Vec<Delivery>> {
+        let mut intake = self.intake.lock().await;
+        let first = self.first(&mut intake).await?;
+        let mut bytes = first.body.len();
+        let mut taken = vec![first];
+        while bytes < TAKE_BYTES_MAX
+            && taken.len() < TAKE_MESSAGES_MAX
+            && let Some(next) = self.next_ready(&mut intake)
+        {
+            bytes += next.body.len();
+            taken.push(next);
+        }
+        Some(taken)
+    }
+
+    async fn first(&self, intake: &mut Intake) -> Option<Delivery> {
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = self.lifecycle.reached(Phase::Stopping) => return None,
+                next = intake.subscription.next() => next,
+                () = self.told_to_stop() => {
+                    // What has come already is still taken, and then the stream ends.
+                    intake.subscription.cancel().await;
+                    intake.subscription.next().await
+                }
+            };
+            match next {
+                Ok(Some(delivery)) if is_suspect(&delivery) => self.set_aside(intake, delivery),
+                Ok(next) => return next,
+                Err(why) => {
+                    warn!(reason = %why, "the subscription was lost; what was in hand comes again");
+                    self.stop();
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn next_ready(&self, intake: &mut Intake) -> Option<Delivery> {
+        loop {
+            let delivery = intake.subscription.next_ready()?;
+            if !is_suspect(&delivery) {
+                return Some(delivery);
+            }
+            self.set_aside(intake, delivery);
+        }
+    }
+
+    fn set_aside(&self, intake: &mut Intake, suspect: Delivery) {
+        intake.suspects.push(suspect);
+        self.stop();
+    }
+
+    fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    async fn told_to_stop(&self) {
+        let mut stop = self.stop.subscribe();
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            () = self.lifecycle.reached(Phase::Draining) => {}
+        }
+    }
+
+    /// The store is away: nothing more is taken. Gives until when what is in hand may be held.
+    pub fn hold(&self, why: &Unavailable) -> Clock {
+        self.stop();
+        let mut away_since =
+            self.away_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let since = away_since.get_or_insert_with(|| {
+            warn!(reason = %why, "the store is away: holding what is in hand, which costs no attempt");
+            Clock::now()
+        });
+        self.store_health.send_replace(Health::Down(why.to_string()));
+        *since + self.hold_max
+    }
+
+    /// The store has taken a batch.
+    pub fn stored(&self) {
+        if self.is_gentle {
+            self.stop();
+        }
+        let was_away =
+            self.away_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        if was_away.is_some() || self.is_gentle {
+            self.store_health.send_if_modified(|health| {
+                let is_back = *health != Health::Up;
+                if is_back {
+                    info!("the store is back");
+                    *health = Health::Up;
+                }
+                is_back
+            });
+        }
+    }
+
+    /// The messages to be worked one at a time, once the lanes have ended.
+    pub async fn suspects(&self) -> Vec<Delivery> {
+        std::mem::take(&mut self.intake.lock().await.suspects)
+    }
+
+    /// Whether the store is away.
+    pub fn store_is_away(&self) -> bool {
+        self.away_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some()
+    }
+}
+
+fn is_suspect(delivery: &Delivery) -> bool {
+    delivery.redeliveries >= SUSPECT_REDELIVERIES
+}

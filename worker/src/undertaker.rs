@@ -1,0 +1,93 @@
+//! The undertaker: moves dead letters from their queue into the store, where they can be seen,
+//! searched and replayed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, warn};
+use trailpad_common::backoff::Backoff;
+use trailpad_common::dead_letter;
+use trailpad_common::failure::Unavailable;
+use trailpad_common::instant::Instant;
+use trailpad_common::lifecycle::{LifecycleWatch, Phase};
+use trailpad_common::ports::{Delivery, Queue, Source, Store, StoreError, Subscription};
+
+use crate::lane::hand_back_all;
+use crate::metrics::Metrics;
+
+const PREFETCH_MESSAGES: u16 = 32;
+const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+const BACKOFF_MOST: Duration = Duration::from_secs(30);
+
+/// Moves dead letters until the worker drains.
+pub struct Undertaker {
+    pub queue: Arc<dyn Queue>,
+    pub store: Arc<dyn Store>,
+    pub metrics: Metrics,
+    pub lifecycle: LifecycleWatch,
+}
+
+impl Undertaker {
+    /// Runs until the worker drains. While queue or store are away nothing is held: the dead
+    /// letters stay in their queue, which gives none of them up.
+    pub async fn run(self) {
+        let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_MOST);
+        while !self.lifecycle.is_draining() {
+            if let Err(why) = self.bury_all(&mut backoff).await {
+                debug!(reason = %why, "dead letters wait in their queue");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next_wait()) => {}
+                () = self.lifecycle.reached(Phase::Draining) => {}
+            }
+        }
+    }
+
+    async fn bury_all(&self, backoff: &mut Backoff) -> Result<(), Unavailable> {
+        let mut subscription = self.queue.subscribe(Source::Dead, PREFETCH_MESSAGES).await?;
+        loop {
+            let first = tokio::select! {
+                next = subscription.next() => next?,
+                () = self.lifecycle.reached(Phase::Draining) => return Ok(()),
+            };
+            let Some(first) = first else { return Ok(()) };
+            let taken = with_ready(first, &mut *subscription);
+            let letters: Vec<_> = taken
+                .iter()
+                .flat_map(|delivery| dead_letter::read(delivery, Instant::now()))
+                .collect();
+            match self.store.bury(&letters).await {
+                Ok(()) => {
+                    backoff.reset();
+                    self.metrics.buried.inc_by(letters.len() as u64);
+                    futures_util::future::join_all(taken.into_iter().map(Delivery::ack)).await;
+                }
+                Err(error) => {
+                    hand_back_all(taken).await;
+                    return Err(explain(error));
+                }
+            }
+        }
+    }
+}
+
+fn with_ready(first: Delivery, subscription: &mut dyn Subscription) -> Vec<Delivery> {
+    let mut taken = vec![first];
+    while taken.len() < usize::from(PREFETCH_MESSAGES)
+        && let Some(next) = subscription.next_ready()
+    {
+        taken.push(next);
+    }
+    taken
+}
+
+fn explain(error: StoreError) -> Unavailable {
+    match error {
+        StoreError::Unavailable(unavailable) => unavailable,
+        StoreError::Refused(error) => {
+            // A dead letter is bytes and our own words: a store that refuses one needs a person.
+            warn!(error, "the store refused a dead letter; it stays in its queue");
+            Unavailable(error)
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The worker: begins one session after another until it is told to drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tracing::{info, warn};
+use trailpad_common::backoff::Backoff;
+use trailpad_common::failure::Unavailable;
+use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch, Phase};
+use trailpad_common::ports::{Queue, Source, Store};
+
+use crate::lane::{Bench, Lane};
+use crate::metrics::Metrics;
+use crate::session::Session;
+use crate::settings::Settings;
+use crate::suspects;
+use crate::undertaker::Undertaker;
+
+const SUBSCRIBE_BACKOFF_FIRST: Duration = Duration::from_millis(200);
+const SUBSCRIBE_BACKOFF_MOST: Duration = Duration::from_secs(5);
+/// In hand while it is not known whether the store is back.
+const GENTLE_PREFETCH_MESSAGES: u16 = 1;
+
+/// The worker role.
+pub struct Worker {
+    queue: Arc<dyn Queue>,
+    bench: Bench,
+    store_health: watch::Sender<Health>,
+}
+
+/// A part of the worker panicked, which is a bug; its messages come again.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the worker ended unexpectedly: {0}")]
+pub struct Broken(#[from] JoinError);
+
+impl Worker {
+    /// A worker on a queue and a store.
+    ///
+    /// # Errors
+    /// The registry has these metrics already.
+    pub fn new(
+        settings: Settings,
+        queue: Arc<dyn Queue>,
+        store: Arc<dyn Store>,
+        registry: &Registry,
+        lifecycle: LifecycleWatch,
+    ) -> prometheus::Result<Self> {
+        let metrics = Metrics::register(registry)?;
+        let consume_health = queue.consume_health();
+        let settings = Arc::new(settings);
+        let bench = Bench { store, settings, metrics, lifecycle, consume_health };
+        Ok(Self { queue, bench, store_health: watch::Sender::new(Health::Up) })
+    }
+
+    /// What the worker needs to be ready.
+    pub fn health(&self) -> Vec<(&'static str, HealthWatch)> {
+        vec![
+            ("broker", self.bench.consume_health.clone()),
+            ("broker (publishing)", self.queue.publish_health()),
+            ("store", self.store_health.subscribe()),
+        ]
+    }
+
+    /// Works until the lifecycle drains and what was in hand is settled.
+    ///
+    /// # Errors
+    /// A part of it panicked.
+    pub async fn run(self) -> Result<(), Broken> {
+        let undertaker = tokio::spawn(self.undertaker().run());
+        let mut backoff = Backoff::new(SUBSCRIBE_BACKOFF_FIRST, SUBSCRIBE_BACKOFF_MOST);
+        let mut is_gentle = false;
+        while !self.bench.lifecycle.is_draining() {
+            match self.session(is_gentle).await? {
+                Ok(store_is_away) => {
+                    is_gentle = store_is_away;
+                    backoff.reset();
+                }
+                Err(why) => warn!(reason = %why, "can't take activities; trying again"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(backoff.next_wait()) => {}
+                () = self.bench.lifecycle.reached(Phase::Draining) => {}
+            }
+        }
+        undertaker.await?;
+        Ok(())
+    }
+
+    /// One session from its subscription to its last settled message; tells whether the store was
+    /// still away at its end.
+    async fn session(&self, is_gentle: bool) -> Result<Result<bool, Unavailable>, Broken> {
+        let prefetch = if is_gentle {
+            GENTLE_PREFETCH_MESSAGES
+        } else {
+            self.bench.settings.prefetch_messages
+        };
+        let subscription = match self.queue.subscribe(Source::Activities, prefetch).await {
+            Ok(subscription) => subscription,
+            Err(unavailable) => return Ok(Err(unavailable)),
+        };
+        info!(prefetch, "taking activities");
+        let session = Arc::new(Session::new(
+            subscription,
+            is_gentle,
+            self.bench.settings.hold_max,
+            self.store_health.clone(),
+            self.bench.lifecycle.clone(),
+        ));
+        let mut lanes = JoinSet::new();
+        for _ in 0..self.bench.settings.lanes {
+            lanes.spawn(self.lane().run(session.clone()));
+        }
+        while let Some(ended) = lanes.join_next().await {
+            ended?;
+        }
+        let suspects = session.suspects().await;
+        suspects::deal_with(suspects, &mut self.lane(), &session).await;
+        Ok(Ok(session.store_is_away()))
+    }
+
+    fn lane(&self) -> Lane {
+        Lane { bench: self.bench.clone(), publisher: self.queue.publisher() }
+    }
+
+    fn undertaker(&self) -> Undertaker {
+        Undertaker {
+            queue: self.queue.clone(),
+            store: self.bench.store.clone(),
+            metrics: self.bench.metrics.clone(),
+            lifecycle: self.bench.lifecycle.clone(),
+        }
+    }
+}
