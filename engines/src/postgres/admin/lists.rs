@@ -1,0 +1,141 @@
+//! What people look at: webhooks, activities, dead letters.
+
+use chrono::{DateTime, Utc};
+use deadpool_postgres::{Object, Transaction};
+use serde_json::value::RawValue;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use trailpad_common::admin::{ActivityFilter, AdminError, BuriedLetter, StoredActivity, Webhook};
+use trailpad_common::email::Email;
+use trailpad_common::failure::Unavailable;
+use trailpad_common::id::WebhookId;
+use trailpad_common::instant::Instant;
+use trailpad_common::token::PublicId;
+use uuid::Uuid;
+
+use super::away;
+
+const WEBHOOKS: &str = "
+SELECT w.id, s.name AS workspace, p.name AS project, w.name, m.email AS creator, w.public_id,
+       w.created_at, w.revoked_at
+FROM webhooks w
+JOIN projects p ON p.id = w.project_id
+JOIN workspaces s ON s.id = p.workspace_id
+JOIN members m ON m.id = w.creator_id
+WHERE ($1::text IS NULL OR s.name = $1) AND ($2::uuid IS NULL OR w.id = $2)
+ORDER BY w.id DESC
+";
+
+const ACTIVITIES: &str = r#"
+SELECT a.id, a.webhook_id, a.project_id, a.title, a.description, a.start_time, a.end_time, a."trigger",
+       a.event, m.email AS member_email, a.external_id, a.metadata::text AS metadata, a.received_at,
+       a.stored_at
+FROM activities a
+JOIN members m ON m.id = a.member_id
+WHERE ($1::uuid IS NULL OR a.webhook_id = $1) AND ($2::text IS NULL OR a.external_id = $2)
+ORDER BY a.received_at DESC, a.id DESC
+LIMIT $3
+"#;
+
+const DEAD_LETTERS: &str = "
+SELECT d.id, d.webhook_id, d.external_id, d.reason, d.error, d.attempts, d.received_at, d.dead_at,
+       EXISTS (SELECT FROM activities a WHERE a.id = d.id)
+       OR EXISTS (SELECT FROM activities a
+                  WHERE a.webhook_id = d.webhook_id AND a.external_id = d.external_id
+                    AND (a.content_id = d.id OR a.received_at >= d.received_at)) AS settled
+FROM dead_letters d
+ORDER BY d.dead_at DESC, d.id
+LIMIT $1
+";
+
+pub(super) async fn webhooks(
+    transaction: &Transaction<'_>,
+    workspace: Option<&str>,
+    id: Option<WebhookId>,
+) -> Result<Vec<Webhook>, AdminError> {
+    let id = id.map(|id| id.uuid());
+    let parameters = [(&workspace as _, Type::TEXT), (&id as _, Type::UUID)];
+    let rows = transaction.query_typed(WEBHOOKS, &parameters).await.map_err(away)?;
+    rows.iter().map(webhook).collect()
+}
+
+fn webhook(row: &Row) -> Result<Webhook, AdminError> {
+    let public_id = PublicId::parse(row.get("public_id"))
+        .map_err(|_| Unavailable("a webhook's public id is damaged".into()))?;
+    Ok(Webhook {
+        id: row.get::<_, Uuid>("id").into(),
+        workspace: row.get("workspace"),
+        project: row.get("project"),
+        name: row.get("name"),
+        creator: Email::folded(row.get("creator")),
+        public_id,
+        created_at: at(row, "created_at"),
+        revoked_at: maybe_at(row, "revoked_at"),
+    })
+}
+
+pub(super) async fn activities(
+    client: &Object,
+    filter: &ActivityFilter,
+) -> Result<Vec<StoredActivity>, AdminError> {
+    let (webhook, limit) = (filter.webhook_id.map(|id| id.uuid()), i64::from(filter.limit));
+    let parameters = [
+        (&webhook as _, Type::UUID),
+        (&filter.external_id as _, Type::TEXT),
+        (&limit as _, Type::INT8),
+    ];
+    let rows = client.query_typed(ACTIVITIES, &parameters).await.map_err(away)?;
+    Ok(rows.iter().map(activity).collect())
+}
+
+fn activity(row: &Row) -> StoredActivity {
+    // As text, so that every digit stays as it was sent.
+    let metadata: Option<String> = row.get("metadata");
+    StoredActivity {
+        id: row.get::<_, Uuid>("id").into(),
+        webhook_id: row.get::<_, Uuid>("webhook_id").into(),
+        project_id: row.get::<_, Uuid>("project_id").into(),
+        title: row.get("title"),
+        description: row.get("description"),
+        start_time: at(row, "start_time"),
+        end_time: maybe_at(row, "end_time"),
+        trigger: row.get("trigger"),
+        event: row.get("event"),
+        member_email: Email::folded(row.get("member_email")),
+        external_id: row.get("external_id"),
+        metadata: metadata.and_then(|text| RawValue::from_string(text).ok()),
+        received_at: at(row, "received_at"),
+        stored_at: at(row, "stored_at"),
+    }
+}
+
+pub(super) async fn dead_letters(
+    client: &Object,
+    limit: u32,
+) -> Result<Vec<BuriedLetter>, AdminError> {
+    let limit = i64::from(limit);
+    let rows = client.query_typed(DEAD_LETTERS, &[(&limit, Type::INT8)]).await.map_err(away)?;
+    Ok(rows.iter().map(buried).collect())
+}
+
+fn buried(row: &Row) -> BuriedLetter {
+    BuriedLetter {
+        id: row.get::<_, Uuid>("id").into(),
+        webhook_id: row.get::<_, Option<Uuid>>("webhook_id").map(Into::into),
+        external_id: row.get("external_id"),
+        reason: row.get("reason"),
+        error: row.get("error"),
+        attempts: u32::try_from(row.get::<_, i32>("attempts")).unwrap_or(0),
+        received_at: maybe_at(row, "received_at"),
+        dead_at: at(row, "dead_at"),
+        settled: row.get("settled"),
+    }
+}
+
+fn at(row: &Row, column: &str) -> Instant {
+    row.get::<_, DateTime<Utc>>(column).into()
+}
+
+fn maybe_at(row: &Row, column: &str) -> Option<Instant> {
+    row.get::<_, Option<DateTime<Utc>>>(column).map(Into::into)
+}

@@ -1,0 +1,178 @@
+//! The store on PostgreSQL.
+//!
+//! Only typed, unnamed statements: they work through a transaction pooler, and one round trip does.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use deadpool_postgres::{Object, Pool};
+use tokio_postgres::Error;
+use tokio_postgres::types::{ToSql, Type};
+use trailpad_common::failure::Unavailable;
+use trailpad_common::ports::{
+    DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, ResolvedMember, Store, StoreError,
+};
+use uuid::Uuid;
+
+use super::connect::{Config, get};
+use super::error::{is_conflict, store_error};
+use super::insert;
+
+/// For one statement; past it the connection is thrown away and the store counts as away.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Repetitions after a deadlock or a serialization failure.
+const CONFLICTS_MAX: usize = 10;
+
+const RESOLVE: &str = "
+SELECT q.at, w.project_id, w.creator_id, m.id AS member_id, m.ended_at
+FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS q(webhook_id, email, at)
+JOIN webhooks w ON w.id = q.webhook_id
+JOIN projects p ON p.id = w.project_id
+LEFT JOIN members m ON m.workspace_id = p.workspace_id AND m.email = q.email
+";
+
+const BURY: &str = "
+INSERT INTO dead_letters (id, webhook_id, external_id, received_at, traceparent, attempts, reason,
+                          error, payload, dead_at)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::int[],
+                     $7::text[], $8::text[], $9::bytea[], $10::timestamptz[])
+ON CONFLICT DO NOTHING
+";
+
+/// A value and the type it is sent as.
+type Parameter<'p> = (&'p (dyn ToSql + Sync), Type);
+
+/// Activities and dead letters in PostgreSQL.
+pub struct PostgresStore {
+    pool: Pool,
+}
+
+impl PostgresStore {
+    /// A store with at most `connections` connections, made when they are needed.
+    pub fn new(config: &Config, connections: usize) -> Self {
+        Self { pool: config.pool(connections) }
+    }
+
+    async fn lease(&self) -> Result<Lease, Unavailable> {
+        Ok(Lease(Some(get(&self.pool).await?)))
+    }
+}
+
+/// A connection of the pool that only goes back when it is released: one that failed, or is still
+/// busy with what was asked of it, is thrown away.
+struct Lease(Option<Object>);
+
+impl Lease {
+    fn client(&mut self) -> Result<&mut Object, Unavailable> {
+        self.0.as_mut().ok_or_else(|| Unavailable("the connection was given back".into()))
+    }
+
+    fn release(mut self) {
+        self.0.take();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.take().map(Object::take);
+    }
+}
+
+/// Awaits an answer for as long as one is worth waiting for.
+async fn in_time<T>(
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<Result<T, Error>, Unavailable> {
+    let late = |_| Unavailable("PostgreSQL did not answer in time".into());
+    tokio::time::timeout(STATEMENT_TIMEOUT, answer).await.map_err(late)
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn resolve(
+        &self,
+        queries: &[MemberQuery],
+    ) -> Result<Vec<Option<Resolution>>, StoreError> {
+        let webhooks: Vec<Uuid> = queries.iter().map(|query| query.webhook_id.uuid()).collect();
+        let emails: Vec<Option<&str>> =
+            queries.iter().map(|query| query.email.as_ref().map(|email| email.as_str())).collect();
+        let parameters: &[Parameter<'_>] =
+            &[(&webhooks, Type::UUID_ARRAY), (&emails, Type::TEXT_ARRAY)];
+        let mut lease = self.lease().await?;
+        let answer = in_time(lease.client()?.query_typed(RESOLVE, parameters)).await?;
+        let rows = answer.map_err(|error| store_error(&error))?;
+        lease.release();
+        let found: HashMap<i64, Resolution> =
+            rows.iter().map(|row| (row.get("at"), resolution(row))).collect();
+        Ok((1..).zip(queries).map(|(at, _)| found.get(&at).cloned()).collect())
+    }
+
+    async fn insert(&self, batch: &[NewActivity<'_>]) -> Result<Inserted, StoreError> {
+        let mut lease = self.lease().await?;
+        for _ in 0..CONFLICTS_MAX {
+            match in_time(insert::insert(lease.client()?, batch)).await? {
+                Ok(inserted) => {
+                    lease.release();
+                    return Ok(inserted);
+                }
+                Err(error) if is_conflict(&error) => {}
+                Err(error) => {
+                    let error = store_error(&error);
+                    if matches!(error, StoreError::Refused(_)) {
+                        lease.release();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Err(Unavailable("PostgreSQL found a conflict again and again".into()).into())
+    }
+
+    async fn bury(&self, dead: &[DeadLetter]) -> Result<(), StoreError> {
+        let time = |at: trailpad_common::instant::Instant| at.to_datetime();
+        let ids: Vec<Uuid> = dead.iter().map(|letter| letter.id.uuid()).collect();
+        let webhooks: Vec<Option<Uuid>> =
+            dead.iter().map(|letter| letter.webhook_id.map(|id| id.uuid())).collect();
+        let external_ids: Vec<Option<&str>> =
+            dead.iter().map(|letter| letter.external_id.as_deref()).collect();
+        let received: Vec<Option<DateTime<Utc>>> =
+            dead.iter().map(|letter| letter.received_at.map(time)).collect();
+        let traces: Vec<Option<&str>> =
+            dead.iter().map(|letter| letter.traceparent.as_deref()).collect();
+        let attempts: Vec<i32> =
+            dead.iter().map(|letter| i32::try_from(letter.attempts).unwrap_or(i32::MAX)).collect();
+        let reasons: Vec<&str> = dead.iter().map(|letter| letter.reason.as_str()).collect();
+        let errors: Vec<&str> = dead.iter().map(|letter| letter.error.as_str()).collect();
+        let payloads: Vec<&[u8]> = dead.iter().map(|letter| letter.payload.as_slice()).collect();
+        let dead_at: Vec<DateTime<Utc>> = dead.iter().map(|letter| time(letter.dead_at)).collect();
+        let parameters: &[Parameter<'_>] = &[
+            (&ids, Type::UUID_ARRAY),
+            (&webhooks, Type::UUID_ARRAY),
+            (&external_ids, Type::TEXT_ARRAY),
+            (&received, Type::TIMESTAMPTZ_ARRAY),
+            (&traces, Type::TEXT_ARRAY),
+            (&attempts, Type::INT4_ARRAY),
+            (&reasons, Type::TEXT_ARRAY),
+            (&errors, Type::TEXT_ARRAY),
+            (&payloads, Type::BYTEA_ARRAY),
+            (&dead_at, Type::TIMESTAMPTZ_ARRAY),
+        ];
+        let mut lease = self.lease().await?;
+        let answer = in_time(lease.client()?.execute_typed(BURY, parameters)).await?;
+        answer.map_err(|error| store_error(&error))?;
+        lease.release();
+        Ok(())
+    }
+}
+
+fn resolution(row: &tokio_postgres::Row) -> Resolution {
+    let member: Option<Uuid> = row.get("member_id");
+    let ended_at: Option<DateTime<Utc>> = row.get("ended_at");
+    Resolution {
+        project_id: row.get::<_, Uuid>("project_id").into(),
+        creator_id: row.get::<_, Uuid>("creator_id").into(),
+        member: member
+            .map(|id| ResolvedMember { id: id.into(), ended_at: ended_at.map(Into::into) }),
+    }
+}
