@@ -1,0 +1,172 @@
+//! The commands that look and change: ask the administration, print the answer.
+
+use std::time::Duration;
+
+use trailpad_common::admin::{ActivityFilter, Admin, NewWebhook, Role, Webhook};
+use trailpad_common::email::Email;
+use trailpad_common::id::WebhookId;
+use trailpad_common::instant::Instant;
+use trailpad_common::token::NewToken;
+use trailpad_engines::postgres::{self, PostgresAdmin};
+
+use crate::cli::{
+    ActivityCommand, CommandArgs, DeadLetterCommand, MemberCommand, MigrateArgs, ProjectCommand,
+    WebhookCommand, WorkspaceCommand,
+};
+use crate::config;
+use crate::failure::Failure;
+use crate::render::{self, Shown};
+
+type Done = Result<(), Failure>;
+
+/// `trailpad migrate`
+pub async fn migrate(args: MigrateArgs) -> Done {
+    let config = config::database(&args.database, "migrate")?;
+    let applied = postgres::migrate(&config).await?;
+    if applied.is_empty() {
+        println!("The database is up to date.");
+    }
+    for migration in applied {
+        println!("Applied {migration}.");
+    }
+    Ok(())
+}
+
+/// `trailpad workspace …`
+pub async fn workspace(command: WorkspaceCommand) -> Done {
+    match command {
+        WorkspaceCommand::Create { name, owner, args } => {
+            let owner = email(&owner)?;
+            let (workspace, owner) =
+                admin(&args)?.create_workspace(nonblank("name", &name)?, &owner).await?;
+            render::one(args.json, Shown::workspace(&workspace, &owner));
+        }
+    }
+    Ok(())
+}
+
+/// `trailpad member …`
+pub async fn member(command: MemberCommand) -> Done {
+    match command {
+        MemberCommand::Add { workspace, email: address, role, args } => {
+            let role = Role::named(&role).unwrap_or(Role::Member);
+            let member = admin(&args)?.add_member(&workspace, &email(&address)?, role).await?;
+            render::one(args.json, Shown::member(&member));
+        }
+        MemberCommand::List { workspace, args } => {
+            let members = admin(&args)?.members(&workspace).await?;
+            let hint = "There are no members: add one with `trailpad member add`.";
+            render::many(args.json, members.iter().map(Shown::member), hint);
+        }
+    }
+    Ok(())
+}
+
+/// `trailpad project …`
+pub async fn project(command: ProjectCommand) -> Done {
+    match command {
+        ProjectCommand::Create { workspace, name, args } => {
+            let project =
+                admin(&args)?.create_project(&workspace, nonblank("name", &name)?).await?;
+            render::one(args.json, Shown::project(&project));
+        }
+        ProjectCommand::List { workspace, args } => {
+            let projects = admin(&args)?.projects(&workspace).await?;
+            let hint = "There are no projects: make one with `trailpad project create`.";
+            render::many(args.json, projects.iter().map(Shown::project), hint);
+        }
+    }
+    Ok(())
+}
+
+/// `trailpad webhook …`
+pub async fn webhook(command: WebhookCommand) -> Done {
+    match command {
+        WebhookCommand::Create { workspace, project, name, creator, url, args } => {
+            let token = NewToken::generate();
+            let creator = email(&creator)?;
+            let name = nonblank("name", &name)?.to_owned();
+            let new = NewWebhook { workspace, project, name, creator, token: token.presented };
+            let webhook = admin(&args)?.create_webhook(&new).await?;
+            show_url(args.json, &webhook, &url.public_url, &token);
+        }
+        WebhookCommand::List { workspace, args } => {
+            let webhooks = admin(&args)?.webhooks(workspace.as_deref()).await?;
+            let hint = "There are no webhooks: make one with `trailpad webhook create`.";
+            render::many(args.json, webhooks.iter().map(Shown::webhook), hint);
+        }
+        WebhookCommand::Rotate { id, grace, url, args } => {
+            let (id, grace) = (webhook_id(&id)?, duration("grace", &grace)?);
+            let admin = admin(&args)?;
+            let token = NewToken::for_public_id(admin.webhook(id).await?.public_id);
+            let webhook = admin.rotate_webhook(id, token.presented, after(grace)).await?;
+            show_url(args.json, &webhook, &url.public_url, &token);
+        }
+        WebhookCommand::Revoke { id, args } => {
+            let webhook = admin(&args)?.revoke_webhook(webhook_id(&id)?).await?;
+            render::one(args.json, Shown::webhook(&webhook));
+        }
+    }
+    Ok(())
+}
+
+/// `trailpad activity …`
+pub async fn activity(command: ActivityCommand) -> Done {
+    let ActivityCommand::List { webhook, external_id, limit, args } = command;
+    let webhook_id = webhook.as_deref().map(webhook_id).transpose()?;
+    let filter = ActivityFilter { webhook_id, external_id, limit };
+    let activities = admin(&args)?.activities(&filter).await?;
+    let hint = "There are no activities: post one to a webhook's URL.";
+    render::many(args.json, activities.iter().map(Shown::activity), hint);
+    Ok(())
+}
+
+/// `trailpad dead-letter …`
+pub async fn dead_letter(command: DeadLetterCommand) -> Done {
+    let DeadLetterCommand::List { limit, args } = command;
+    let letters = admin(&args)?.dead_letters(limit).await?;
+    render::many(args.json, letters.iter().map(Shown::dead_letter), "There are no dead letters.");
+    Ok(())
+}
+
+fn admin(args: &CommandArgs) -> Result<Box<dyn Admin>, Failure> {
+    let config = config::database(&args.database, "command")?;
+    Ok(Box::new(PostgresAdmin::new(&config)))
+}
+
+/// The one place where a token is shown: the person asked for it, and it is shown this once.
+fn show_url(json: bool, webhook: &Webhook, public_url: &str, token: &NewToken) {
+    let url = format!("{}/webhooks/ingress/{}", public_url.trim_end_matches('/'), token.reveal());
+    render::one(json, Shown::webhook_with_url(webhook, &url));
+}
+
+fn email(text: &str) -> Result<Email, Failure> {
+    Email::parse(text).map_err(|error| wrong(format!("{text:?} is {error}")))
+}
+
+fn nonblank<'t>(flag: &str, text: &'t str) -> Result<&'t str, Failure> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > 200 {
+        return Err(wrong(format!("--{flag} must have 1 to 200 characters")));
+    }
+    Ok(text)
+}
+
+fn webhook_id(text: &str) -> Result<WebhookId, Failure> {
+    let hint = "is no webhook's id: `trailpad webhook list` shows them";
+    text.parse().map_err(|_| wrong(format!("{text:?} {hint}")))
+}
+
+fn duration(flag: &str, text: &str) -> Result<Duration, Failure> {
+    humantime::parse_duration(text)
+        .map_err(|_| wrong(format!("--{flag} must be a time such as 30m, not {text:?}")))
+}
+
+fn after(duration: Duration) -> Instant {
+    let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    Instant::from_unix_micros(Instant::now().unix_micros().saturating_add(micros))
+}
+
+fn wrong(fault: String) -> Failure {
+    Failure::Config(vec![fault])
+}

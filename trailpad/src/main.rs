@@ -1,0 +1,55 @@
+//! `trailpad`: the one binary. Reads the command line, chooses engines, runs a role or a command.
+
+mod cli;
+mod commands;
+mod config;
+mod failure;
+mod ops;
+mod render;
+mod roles;
+mod signals;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("trailpad: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let (level, format) = config::log(&cli.log)?;
+    telemetry::start(level, format);
+    config::warn_of_unknown_variables(std::env::vars().map(|(name, _)| name));
+    // Connections are files; the soft limit is often 1,024. Where it can't be raised, fewer fit.
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(dispatch(cli.command))
+}
+
+async fn dispatch(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Migrate(args) => commands::migrate(args).await,
+        Command::Gateway(args) => roles::gateway(config::gateway(&args)?).await,
+        Command::Worker(args) => roles::worker(config::worker(&args)?).await,
+        Command::Workspace(command) => commands::workspace(command).await,
+        Command::Member(command) => commands::member(command).await,
+        Command::Project(command) => commands::project(command).await,
+        Command::Webhook(command) => commands::webhook(command).await,
+        Command::Activity(command) => commands::activity(command).await,
+        Command::DeadLetter(command) => commands::dead_letter(command).await,
+    }
+}

@@ -1,0 +1,73 @@
+//! The operators' port: is it alive, is it ready, what does it count.
+
+use std::io;
+use std::net::SocketAddr;
+
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use prometheus::{Encoder, Registry, TextEncoder};
+use serde::Serialize;
+use trailpad_common::lifecycle::Readiness;
+
+#[derive(Clone)]
+struct Ops {
+    registry: Registry,
+    readiness: Readiness,
+}
+
+#[derive(Serialize)]
+struct Ready {
+    ready: bool,
+    reasons: Vec<String>,
+}
+
+/// Serves until the process ends, also while it drains.
+///
+/// # Errors
+/// The address can't be bound.
+pub fn start(listen: SocketAddr, registry: Registry, readiness: Readiness) -> io::Result<()> {
+    let ops = web::Data::new(Ops { registry, readiness });
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(ops.clone())
+            .route("/livez", web::get().to(livez))
+            .route("/readyz", web::get().to(readyz))
+            .route("/metrics", web::get().to(metrics))
+            .default_service(web::to(not_found))
+    })
+    .workers(1)
+    .disable_signals()
+    .bind(listen)?;
+    let addresses = server.addrs();
+    tokio::spawn(server.run());
+    for address in addresses {
+        tracing::info!(listener = "ops", %address, "listening");
+    }
+    Ok(())
+}
+
+/// The process runs. Says nothing of what it needs: to restart it would not bring that back.
+async fn livez() -> HttpResponse {
+    HttpResponse::Ok().body("alive\n")
+}
+
+async fn readyz(ops: web::Data<Ops>) -> HttpResponse {
+    let reasons = ops.readiness.reasons();
+    let ready = reasons.is_empty();
+    let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    response.json(Ready { ready, reasons })
+}
+
+async fn metrics(ops: web::Data<Ops>) -> HttpResponse {
+    let mut text = Vec::new();
+    match TextEncoder::new().encode(&ops.registry.gather(), &mut text) {
+        Ok(()) => {
+            HttpResponse::Ok().insert_header((CONTENT_TYPE, prometheus::TEXT_FORMAT)).body(text)
+        }
+        Err(error) => HttpResponse::InternalServerError().body(format!("{error}\n")),
+    }
+}
+
+async fn not_found() -> HttpResponse {
+    HttpResponse::NotFound().body("here are /livez, /readyz and /metrics\n")
+}

@@ -1,0 +1,240 @@
+//! What commands print: JSON for programs, aligned columns and sentences for people.
+
+use std::io::Write;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use trailpad_common::admin::{BuriedLetter, Member, Project, StoredActivity, Webhook, Workspace};
+use trailpad_common::id::{ActivityId, ProjectId, WebhookId};
+use trailpad_common::instant::Instant;
+
+/// A thing as JSON, and as the cells of a row.
+pub struct Shown {
+    json: String,
+    cells: Vec<(&'static str, String)>,
+    /// A sentence below a single thing.
+    hint: Option<String>,
+}
+
+impl Shown {
+    pub fn workspace(workspace: &Workspace, owner: &Member) -> Self {
+        let json = json!({
+            "id": workspace.id, "name": workspace.name, "owner": owner.email.as_str(),
+            "createdAt": instant(workspace.created_at),
+        });
+        let cells = vec![
+            ("WORKSPACE", workspace.name.clone()),
+            ("OWNER", owner.email.to_string()),
+            ("ID", workspace.id.to_string()),
+        ];
+        let hint =
+            format!("Next: trailpad project create --workspace {:?} --name …", workspace.name);
+        Self { hint: Some(hint), ..Self::new(&json, cells) }
+    }
+
+    pub fn member(member: &Member) -> Self {
+        let json = json!({
+            "id": member.id, "email": member.email.as_str(), "role": member.role.as_str(),
+            "createdAt": instant(member.created_at),
+        });
+        let cells = vec![
+            ("EMAIL", member.email.to_string()),
+            ("ROLE", member.role.as_str().to_owned()),
+            ("SINCE", short(member.created_at)),
+            ("ID", member.id.to_string()),
+        ];
+        Self::new(&json, cells)
+    }
+
+    pub fn project(project: &Project) -> Self {
+        let json = json!({
+            "id": project.id, "name": project.name, "createdAt": instant(project.created_at),
+        });
+        let cells = vec![
+            ("PROJECT", project.name.clone()),
+            ("SINCE", short(project.created_at)),
+            ("ID", project.id.to_string()),
+        ];
+        Self::new(&json, cells)
+    }
+
+    pub fn webhook(webhook: &Webhook) -> Self {
+        Self::new(&webhook_json(webhook), webhook_cells(webhook))
+    }
+
+    /// With the URL that holds the token.
+    pub fn webhook_with_url(webhook: &Webhook, url: &str) -> Self {
+        let mut json = webhook_json(webhook);
+        json["url"] = json!(url);
+        let mut shown = Self::new(&json, webhook_cells(webhook));
+        shown.cells.retain(|(name, _)| !matches!(*name, "TOKEN" | "STATUS"));
+        shown.hint = Some(format!(
+            "{url}\n\nThe URL holds a secret token and is shown this once: treat it like a password.\nTry it:\n\n  curl -X POST {url} \\\n    -H 'Content-Type: application/json' \\\n    -d '{{\"title\": \"Hello Trailpad\", \"startTime\": \"{}\"}}'",
+            short(Instant::now()).replace(' ', "T") + "Z"
+        ));
+        shown
+    }
+
+    pub fn activity(activity: &StoredActivity) -> Self {
+        let json = ActivityJson {
+            id: activity.id,
+            webhook_id: activity.webhook_id,
+            project_id: activity.project_id,
+            title: &activity.title,
+            description: activity.description.as_deref(),
+            start_time: instant(activity.start_time),
+            end_time: activity.end_time.map(instant),
+            trigger: activity.trigger.as_deref(),
+            event: activity.event.as_deref(),
+            member_email: activity.member_email.as_str(),
+            external_id: activity.external_id.as_deref(),
+            metadata: activity.metadata.as_deref(),
+            received_at: instant(activity.received_at),
+            stored_at: instant(activity.stored_at),
+        };
+        let cells = vec![
+            ("RECEIVED", short(activity.received_at)),
+            ("TITLE", cut(&activity.title, 40)),
+            ("MEMBER", activity.member_email.to_string()),
+            ("EXTERNAL ID", cut(activity.external_id.as_deref().unwrap_or("–"), 24)),
+            ("STARTED", short(activity.start_time)),
+            ("ID", activity.id.to_string()),
+        ];
+        Self::new(&json, cells)
+    }
+
+    pub fn dead_letter(letter: &BuriedLetter) -> Self {
+        let json = json!({
+            "id": letter.id, "webhookId": letter.webhook_id, "externalId": letter.external_id,
+            "reason": letter.reason, "error": letter.error, "attempts": letter.attempts,
+            "receivedAt": letter.received_at.map(instant), "deadAt": instant(letter.dead_at),
+            "settled": letter.settled,
+        });
+        let cells = vec![
+            ("DEAD SINCE", short(letter.dead_at)),
+            ("REASON", letter.reason.clone()),
+            ("ATTEMPTS", letter.attempts.to_string()),
+            ("STATUS", if letter.settled { "settled" } else { "open" }.to_owned()),
+            ("EXTERNAL ID", cut(letter.external_id.as_deref().unwrap_or("–"), 24)),
+            ("ERROR", cut(&letter.error, 60)),
+            ("ID", letter.id.to_string()),
+        ];
+        Self::new(&json, cells)
+    }
+
+    fn new(json: &impl Serialize, cells: Vec<(&'static str, String)>) -> Self {
+        Self { json: serde_json::to_string(json).unwrap_or_default(), cells, hint: None }
+    }
+}
+
+/// An activity as the HTTP contract names its fields. A struct, because its metadata stays as it
+/// was sent, to the last digit.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ActivityJson<'a> {
+    id: ActivityId,
+    webhook_id: WebhookId,
+    project_id: ProjectId,
+    title: &'a str,
+    description: Option<&'a str>,
+    start_time: String,
+    end_time: Option<String>,
+    trigger: Option<&'a str>,
+    event: Option<&'a str>,
+    member_email: &'a str,
+    external_id: Option<&'a str>,
+    metadata: Option<&'a RawValue>,
+    received_at: String,
+    stored_at: String,
+}
+
+fn webhook_json(webhook: &Webhook) -> Value {
+    json!({
+        "id": webhook.id, "name": webhook.name, "workspace": webhook.workspace,
+        "project": webhook.project, "creator": webhook.creator.as_str(),
+        "publicId": webhook.public_id.as_str(), "createdAt": instant(webhook.created_at),
+        "revokedAt": webhook.revoked_at.map(instant),
+    })
+}
+
+fn webhook_cells(webhook: &Webhook) -> Vec<(&'static str, String)> {
+    vec![
+        ("WEBHOOK", webhook.name.clone()),
+        ("WORKSPACE", webhook.workspace.clone()),
+        ("PROJECT", webhook.project.clone()),
+        ("CREATOR", webhook.creator.to_string()),
+        ("STATUS", if webhook.revoked_at.is_some() { "revoked" } else { "active" }.to_owned()),
+        ("TOKEN", format!("tpw_{}_…", webhook.public_id)),
+        ("ID", webhook.id.to_string()),
+    ]
+}
+
+/// Prints one thing.
+pub fn one(json: bool, shown: Shown) {
+    if json {
+        return print(&format!("{}\n", shown.json));
+    }
+    let width = shown.cells.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines: Vec<String> = shown
+        .cells
+        .iter()
+        .map(|(name, value)| format!("{:width$}  {}\n", title_case(name), clean(value)))
+        .collect();
+    let hint = shown.hint.map(|hint| format!("\n{hint}\n")).unwrap_or_default();
+    print(&format!("{}{hint}", lines.concat()));
+}
+
+/// Prints a list, or what to do where it is empty.
+pub fn many(json: bool, shown: impl Iterator<Item = Shown>, empty: &str) {
+    let shown: Vec<Shown> = shown.collect();
+    if json {
+        let items: Vec<String> = shown.into_iter().map(|shown| shown.json).collect();
+        return print(&format!("[{}]\n", items.join(",\n ")));
+    }
+    let Some(first) = shown.first() else { return print(&format!("{empty}\n")) };
+    let header: Vec<String> = first.cells.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let rows =
+        shown.iter().map(|shown| shown.cells.iter().map(|(_, value)| clean(value)).collect());
+    let table: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
+    let width =
+        |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..first.cells.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let padded: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    print(&table.iter().map(line).collect::<String>());
+}
+
+/// A reader that closes its end, such as `head`, is no failure.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// A sender's text must not move the cursor of whoever looks at it.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn cut(text: &str, chars_max: usize) -> String {
+    if text.chars().count() <= chars_max {
+        return text.to_owned();
+    }
+    text.chars().take(chars_max - 1).chain(['…']).collect()
+}
+
+fn title_case(name: &str) -> String {
+    let lower = name.to_lowercase();
+    let mut chars = lower.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+fn instant(at: Instant) -> String {
+    at.to_string()
+}
+
+fn short(at: Instant) -> String {
+    at.to_datetime().format("%Y-%m-%d %H:%M:%S").to_string()
+}
