@@ -69,7 +69,7 @@ impl Bench {
 
 const LONG: Duration = Duration::from_secs(3_600);
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_lone_activity_is_published_at_once() {
     let mut bench = bench(3, 1_000_000, 100, LONG);
     let posted = bench.submit("{}");
@@ -79,7 +79,7 @@ async fn a_lone_activity_is_published_at_once() {
     assert_eq!(posted.await.expect("no panic"), Outcome::Accepted);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_waits_while_all_slots_are_busy_shares_the_next_message() {
     let mut bench = bench(1, 1_000_000, 100, LONG);
     let first = bench.submit("1");
@@ -96,7 +96,7 @@ async fn what_waits_while_all_slots_are_busy_shares_the_next_message() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_message_is_bounded_in_bytes_and_nothing_is_left_behind() {
     let two = 2 * (Envelope::OVERHEAD_BYTES + 1);
     let mut bench = bench(1, two, 100, LONG);
@@ -115,9 +115,9 @@ async fn a_message_is_bounded_in_bytes_and_nothing_is_left_behind() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_timeout_tells_whether_the_activity_was_handed_over() {
-    let mut bench = bench(1, 1_000_000, 100, Duration::from_secs(5));
+    let mut bench = bench(1, 1_000_000, 100, Duration::from_millis(300));
     let handed_over = bench.submit("1");
     let (_, answer) = bench.message().await;
     let waiting = bench.submit("2");
@@ -132,7 +132,7 @@ async fn a_timeout_tells_whether_the_activity_was_handed_over() {
     assert_eq!(third.await.expect("no panic"), Outcome::Accepted);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn past_the_bound_of_what_may_wait_it_is_refused_at_once() {
     let mut bench = bench(1, 1_000_000, 2, LONG);
     let first = bench.submit("1");
@@ -144,7 +144,7 @@ async fn past_the_bound_of_what_may_wait_it_is_refused_at_once() {
     assert_eq!(first.await.expect("no panic"), Outcome::Accepted);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_activity_the_queue_never_had_is_not_accepted() {
     let mut bench = bench(1, 1_000_000, 10, LONG);
     let posted = bench.submit("1");

@@ -1,0 +1,207 @@
+//! A small HTTP client: one connection, requests one after another, nothing hidden.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its headers, with names in lower case.
+    pub headers: HashMap<String, String>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON; null where it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The problem's type.
+    pub fn problem(&self) -> String {
+        self.json()["type"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// A connection to `host:port`.
+pub struct Connection {
+    stream: TcpStream,
+    read: Vec<u8>,
+    host: String,
+}
+
+impl Connection {
+    /// Connects.
+    pub async fn open(host: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(host).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, read: Vec::new(), host: host.to_owned() })
+    }
+
+    /// Sends a request and reads its answer.
+    pub async fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Answer> {
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n",
+            self.host,
+            body.len()
+        );
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let mut bytes = (head + "\r\n").into_bytes();
+        bytes.extend_from_slice(body);
+        self.send(&bytes).await?;
+        self.answer().await
+    }
+
+    /// Sends bytes as they are.
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
+    /// Reads an answer; all of this product's have a content-length.
+    pub async fn answer(&mut self) -> io::Result<Answer> {
+        tokio::time::timeout(ANSWER_DEADLINE, self.read_answer())
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn read_answer(&mut self) -> io::Result<Answer> {
+        let head_end = loop {
+            if let Some(at) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+            self.fill().await?;
+        };
+        let head = String::from_utf8_lossy(&self.read[..head_end]).into_owned();
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
+        let headers: HashMap<String, String> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+            .collect();
+        let length =
+            headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        while self.read.len() < head_end + length {
+            self.fill().await?;
+        }
+        let body = self.read[head_end..head_end + length].to_vec();
+        self.read.drain(..head_end + length);
+        let status = status.ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Answer { status, headers, body })
+    }
+
+    async fn fill(&mut self) -> io::Result<()> {
+        let mut chunk = [0; 16_384];
+        match self.stream.read(&mut chunk).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                self.read.extend_from_slice(&chunk[..read]);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Splits `http://host:port/path`.
+pub fn split(url: &str) -> (&str, &str) {
+    let rest = url.strip_prefix("http://").expect("an http URL");
+    rest.find('/').map_or((rest, "/"), |at| rest.split_at(at))
+}
+
+/// Sends one request on a connection of its own.
+pub async fn request(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Answer> {
+    let (host, path) = split(url);
+    Connection::open(host).await?.request(method, path, headers, body).await
+}
+
+/// The header of every activity.
+pub const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// Posts an activity; panics if there is no answer.
+pub async fn post(url: &str, body: &str) -> Answer {
+    request("POST", url, &[JSON], body.as_bytes()).await.expect("an answer")
+}
+
+/// What a sender saw of one activity.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// An answer of this status.
+    Status(u16),
+    /// The connection broke before there was one.
+    Broken,
+}
+
+/// Posts `count` activities over `connections` connections, each made anew when it breaks, and
+/// tells what became of each. `url` is asked each time, because a restarted gateway has another.
+pub async fn flood(
+    url: impl Fn() -> String + Clone + Send + 'static,
+    count: usize,
+    connections: usize,
+    body: impl Fn(usize) -> String + Clone + Send + 'static,
+) -> Vec<(usize, Seen)> {
+    let mut senders = tokio::task::JoinSet::new();
+    for first in 0..connections {
+        let (url, body) = (url.clone(), body.clone());
+        senders.spawn(async move {
+            let (mut seen, mut open) = (Vec::new(), None);
+            for at in (first..count).step_by(connections) {
+                seen.push((at, post_on(&mut open, &url(), &body(at)).await));
+            }
+            seen
+        });
+    }
+    let mut all: Vec<(usize, Seen)> = senders.join_all().await.into_iter().flatten().collect();
+    all.sort_unstable_by_key(|(at, _)| *at);
+    all
+}
+
+async fn post_on(open: &mut Option<Connection>, url: &str, body: &str) -> Seen {
+    let (host, path) = split(url);
+    let connected = match open.take() {
+        Some(connection) if connection.host == host => Ok(connection),
+        _ => Connection::open(host).await,
+    };
+    let Ok(mut connection) = connected else {
+        // Nobody listens: a sender would wait a moment.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        return Seen::Broken;
+    };
+    match connection.request("POST", path, &[JSON], body.as_bytes()).await {
+        Ok(answer) => {
+            let is_open = answer.headers.get("connection").is_none_or(|value| value != "close");
+            *open = is_open.then_some(connection);
+            if answer.status == 503 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Seen::Status(answer.status)
+        }
+        Err(_) => Seen::Broken,
+    }
+}

@@ -1,0 +1,21 @@
+//! The harness of the end-to-end tests: private servers, real processes, faults.
+//!
+//! The product runs as the real binary, one process for each role, on free ports. Nothing here
+//! sleeps for a time: it waits for an event, with a deadline.
+
+#![allow(clippy::expect_used, clippy::missing_panics_doc)]
+
+pub mod http;
+mod keeper;
+pub mod postgres;
+pub mod proxy;
+pub mod rabbitmq;
+pub mod role;
+pub mod sandbox;
+pub mod servers;
+pub mod wait;
+
+pub use http::{Answer, post};
+pub use role::Role;
+pub use sandbox::{Sandbox, Webhook};
+pub use wait::wait_until;

@@ -1,0 +1,142 @@
+//! A private PostgreSQL server from the system's package.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::keeper::{Keeper, TempDir, free_port, is_alive, signal};
+use crate::wait::{wait_blocking, wait_until};
+
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A running server; dropping it ends it and removes its data.
+pub struct Postgres {
+    keeper: Option<Keeper>,
+    dir: TempDir,
+    port: u16,
+}
+
+impl Postgres {
+    /// Makes a new cluster and starts it. Durable: fsync stays on, because tests kill it.
+    pub async fn start() -> Self {
+        let dir = TempDir::new("postgres");
+        let data = dir.path().join("data").display().to_string();
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(dir.path()));
+        }
+        let initdb = bin("initdb").display().to_string();
+        let init = format!(
+            "{}{initdb} -D {data} -U postgres -A trust -E UTF8 --no-sync --no-instructions",
+            prefix()
+        );
+        run(Command::new("sh").args(["-c", &init]));
+        let mut server = Self { keeper: None, dir, port: free_port() };
+        server.launch();
+        server.ready().await;
+        server
+    }
+
+    fn launch(&mut self) {
+        let (dir, port) = (self.dir.path().display(), self.port);
+        let postgres = bin("postgres");
+        let script = format!(
+            "{}{} -D {dir}/data -p {port} -k {dir} -c listen_addresses=127.0.0.1 -c max_connections=200",
+            prefix(),
+            postgres.display()
+        );
+        self.keeper = Some(Keeper::start(&script, &[], &self.dir.path().join("log")));
+    }
+
+    /// Waits until it takes connections.
+    pub async fn ready(&self) {
+        let connect = async || connect(&self.url()).await.map(|_| ());
+        wait_until("PostgreSQL starts", START_DEADLINE, connect, Result::is_ok).await.ok();
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    fn pid(&self) -> Option<u32> {
+        let pid = std::fs::read_to_string(self.dir.path().join("data/postmaster.pid")).ok()?;
+        pid.lines().next()?.trim().parse().ok()
+    }
+
+    /// Kills the server with -9, and waits until it is gone.
+    pub fn kill(&mut self) {
+        if let Some(pid) = self.pid() {
+            signal(pid, "-9");
+            wait_blocking("PostgreSQL ends", START_DEADLINE, || !is_alive(pid));
+        }
+        self.keeper = None;
+    }
+
+    /// Starts it again on the same port and data, and waits until it takes connections.
+    pub async fn restart(&mut self) {
+        // The backends of a killed server hold its memory until they notice.
+        let mut left = 50;
+        loop {
+            self.launch();
+            let began = std::time::Instant::now();
+            while began.elapsed() < Duration::from_secs(5) {
+                if connect(&self.url()).await.is_ok() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            left -= 1;
+            assert!(left > 0, "PostgreSQL does not start again: {}", self.log());
+        }
+    }
+
+    /// Makes every new transaction read-only, or writable again; open connections included.
+    pub async fn set_read_only(&self, read_only: bool) {
+        let client = connect(&self.url()).await.expect("PostgreSQL");
+        let on = if read_only { "on" } else { "off" };
+        let set = format!("ALTER SYSTEM SET default_transaction_read_only = {on}");
+        let begin = "SET default_transaction_read_only = off";
+        for sql in [begin, &set, "SELECT pg_reload_conf()"] {
+            client.batch_execute(sql).await.expect("a superuser's statement");
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// A connection, driven in the background.
+pub async fn connect(url: &str) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|line| line.starts_with("Uid:\t0\t"))
+}
+
+/// PostgreSQL refuses to run as root.
+fn prefix() -> &'static str {
+    if is_root() {
+        "exec setpriv --reuid postgres --regid postgres --clear-groups "
+    } else {
+        "exec "
+    }
+}
+
+/// A program of the newest PostgreSQL that is installed.
+fn bin(name: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest =
+        versions.max_by_key(|dir| dir.file_name().to_string_lossy().parse::<u32>().unwrap_or(0));
+    let newest = newest.expect("PostgreSQL is not installed: run scripts/install-test-deps");
+    newest.path().join("bin").join(name)
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("a program");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}

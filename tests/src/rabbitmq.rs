@@ -1,0 +1,112 @@
+//! A private RabbitMQ server from the system's package, with an epmd of its own.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::keeper::{Keeper, TempDir, free_port, is_alive, signal};
+use crate::wait::{wait_blocking, wait_until};
+
+const START_DEADLINE: Duration = Duration::from_secs(120);
+
+/// A running broker; dropping it ends it and removes its data.
+pub struct RabbitMq {
+    keeper: Option<Keeper>,
+    dir: TempDir,
+    port: u16,
+    environment: Vec<(String, String)>,
+}
+
+impl RabbitMq {
+    /// Starts a broker with extra lines of rabbitmq.conf.
+    pub async fn start(config: &str) -> Self {
+        let dir = TempDir::new("rabbitmq");
+        let (port, dist, epmd) = (free_port(), free_port(), free_port());
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::write(path("plugins"), "[].\n").expect("a file");
+        std::fs::write(path("rabbitmq.conf"), format!("{config}\n")).expect("a file");
+        let environment = [
+            ("HOME", dir.path().display().to_string()),
+            ("RABBITMQ_NODENAME", format!("trailpad{port}@localhost")),
+            ("RABBITMQ_NODE_PORT", port.to_string()),
+            ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".into()),
+            ("RABBITMQ_DIST_PORT", dist.to_string()),
+            ("ERL_EPMD_PORT", epmd.to_string()),
+            ("ERL_EPMD_ADDRESS", "127.0.0.1".into()),
+            ("RABBITMQ_MNESIA_BASE", path("data")),
+            ("RABBITMQ_LOG_BASE", path("logs")),
+            ("RABBITMQ_PID_FILE", path("pid")),
+            ("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf")),
+            ("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins")),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let mut server = Self { keeper: None, dir, port, environment };
+        server.launch();
+        server.ready().await;
+        server
+    }
+
+    fn launch(&mut self) {
+        // The broker finds an epmd that is there, and starts none that would outlive it.
+        let script = "epmd & exec /usr/lib/rabbitmq/bin/rabbitmq-server";
+        self.keeper = Some(Keeper::start(script, &self.environment, &self.dir.path().join("log")));
+    }
+
+    /// Waits until it speaks AMQP.
+    pub async fn ready(&self) {
+        let speaks = async || self.speaks_amqp().await.unwrap_or(false);
+        wait_until("RabbitMQ starts", START_DEADLINE, speaks, |speaks| *speaks).await;
+    }
+
+    async fn speaks_amqp(&self) -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+        stream.write_all(b"AMQP\x00\x00\x09\x01").await?;
+        let mut first = [0];
+        let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut first)).await;
+        Ok(matches!(read, Ok(Ok(1))) && first == [1])
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+    }
+
+    fn pid(&self) -> Option<u32> {
+        std::fs::read_to_string(self.dir.path().join("pid")).ok()?.trim().parse().ok()
+    }
+
+    /// Kills the broker with -9, and waits until it is gone.
+    pub fn kill(&mut self) {
+        if let Some(pid) = self.pid() {
+            signal(pid, "-9");
+            wait_blocking("RabbitMQ ends", START_DEADLINE, || !is_alive(pid));
+        }
+        self.keeper = None;
+    }
+
+    /// Starts it again on the same port and data, and waits until it speaks AMQP.
+    pub async fn restart(&mut self) {
+        self.launch();
+        self.ready().await;
+    }
+
+    /// Raises the memory alarm, or clears it.
+    pub async fn set_alarm(&self, raised: bool) {
+        // Of the memory there is; the second is RabbitMQ's default.
+        let watermark = if raised { "0.0000001" } else { "0.4" };
+        let output =
+            tokio::process::Command::from(self.ctl(&["set_vm_memory_high_watermark", watermark]));
+        let mut output = output;
+        let status = output.status().await.expect("rabbitmqctl");
+        assert!(status.success(), "rabbitmqctl: {status}");
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
+        let environment = self.environment.iter().map(|(name, value)| (name, value));
+        command.args(arguments).envs(environment).stdout(Stdio::null());
+        command
+    }
+}

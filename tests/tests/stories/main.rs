@@ -1,0 +1,22 @@
+//! The stories: what the product promises, told by real processes on real servers.
+
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
+
+mod directory;
+mod faults;
+mod hostile;
+mod ingress;
+mod outages;
+mod pipeline;
+mod secrets;
+
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// A small valid activity of this externalId.
+fn activity(external_id: &str) -> String {
+    format!(
+        r#"{{"title":"Customer Inquiry Handled","startTime":"2024-08-03T11:30:00Z","externalId":"{external_id}"}}"#
+    )
+}
