@@ -16,8 +16,9 @@ use crate::decode::{Item, decode};
 use crate::metrics::Metrics;
 use crate::narrow;
 use crate::outbox::{Outbox, Stay, send};
-use crate::session::Session;
+use crate::session::{Session, Taken};
 use crate::settings::Settings;
+use crate::suspects;
 
 const STORE_BACKOFF_FIRST: Duration = Duration::from_millis(200);
 
@@ -40,34 +41,47 @@ pub struct Lane {
 impl Lane {
     /// Works batches until the session takes no more.
     pub async fn run(mut self, session: Arc<Session>) {
-        while let Some(deliveries) = session.take().await {
-            self.work(deliveries, &session).await;
+        while let Some(taken) = session.take().await {
+            match taken {
+                Taken::Batch(deliveries) => {
+                    if self.work(deliveries, &session).await {
+                        session.stored();
+                    }
+                }
+                Taken::Suspect(suspect) => suspects::deal_with(suspect, &mut self, &session).await,
+            }
         }
     }
 
     /// Works one batch until it is settled: stored or sent on and acknowledged, republished
-    /// unchanged, or handed back.
-    pub async fn work(&mut self, deliveries: Vec<Delivery>, session: &Session) {
+    /// unchanged, or handed back. Tells whether it was stored.
+    pub async fn work(&mut self, deliveries: Vec<Delivery>, session: &Session) -> bool {
         let settings = &self.bench.settings;
         let mut backoff = Backoff::new(STORE_BACKOFF_FIRST, settings.store_backoff_max);
         loop {
             match self.attempt(&deliveries, session).await {
-                Ok(()) => return ack_all(deliveries).await,
-                Err(Stay::HandBack) => return hand_back_all(deliveries).await,
+                Ok(()) => {
+                    ack_all(deliveries).await;
+                    return true;
+                }
+                Err(Stay::HandBack) => break,
                 Err(Stay::Hold(why)) => {
                     let hold_until = session.hold(&why);
                     self.bench.metrics.holding.set(1);
                     let wait = backoff.next_wait();
                     if Clock::now() + wait > hold_until {
-                        return self.give_back_unchanged(deliveries).await;
+                        self.give_back_unchanged(deliveries).await;
+                        return false;
                     }
                     debug!(wait_seconds = wait.as_secs_f64(), "trying the store again");
                     if !self.bench.may_still_hold(wait).await {
-                        return hand_back_all(deliveries).await;
+                        break;
                     }
                 }
             }
         }
+        hand_back_all(deliveries).await;
+        false
     }
 
     /// One attempt at storing a batch; what failed by itself is sent on.
@@ -82,7 +96,7 @@ impl Lane {
         };
         self.bench.metrics.in_hand.sub(in_hand);
         let mut failed = stored?;
-        session.stored();
+        session.release();
         self.bench.metrics.holding.set(0);
         failed.extend(decoded.failed);
         let outbox =
@@ -91,17 +105,13 @@ impl Lane {
         published.map_err(|_| Stay::HandBack)
     }
 
-    /// Held for as long as the broker allows: to the end of the queue, as they are.
+    /// Held for as long as the broker allows: published again, unchanged and confirmed, and the
+    /// originals acknowledged.
     async fn give_back_unchanged(&mut self, deliveries: Vec<Delivery>) {
         warn!(
             messages = deliveries.len(),
             "the store is still away: giving back what was held, unchanged"
         );
-        self.republish(deliveries).await;
-    }
-
-    /// Publishes messages again, unchanged and confirmed, and acknowledges the originals.
-    pub async fn republish(&mut self, deliveries: Vec<Delivery>) {
         for delivery in deliveries {
             let lifecycle = &self.bench.lifecycle;
             let sent =

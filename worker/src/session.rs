@@ -2,8 +2,13 @@
 //!
 //! A session ends when it is told to stop or its link is lost, and everything it took is settled;
 //! then the worker begins the next. That keeps each of them simple: it never changes its mind.
+//!
+//! A gentle session has one message in hand at a time. A worker begins with one, and goes on with
+//! one while the store may be away or messages are suspected of ending their workers: the broker
+//! delivers again first what a dead worker had in hand, so a suspect is met with nothing beside it.
 
 use std::sync::Mutex as Lock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant as Clock};
 
 use tokio::sync::{Mutex, watch};
@@ -24,8 +29,9 @@ pub struct Session {
     stop: watch::Sender<bool>,
     /// Since when the store is away.
     away_since: Lock<Option<Clock>>,
-    /// Takes little, to learn whether the store is back.
     is_gentle: bool,
+    /// Whether the next session may be a full one.
+    may_go_on: AtomicBool,
     hold_max: Duration,
     store_health: watch::Sender<Health>,
     lifecycle: LifecycleWatch,
@@ -33,7 +39,16 @@ pub struct Session {
 
 struct Intake {
     subscription: Box<dyn Subscription>,
+    /// Met among other messages: given back for a gentle session.
     suspects: Vec<Delivery>,
+}
+
+/// What a lane takes.
+pub enum Taken {
+    /// Messages to be stored together.
+    Batch(Vec<Delivery>),
+    /// A message that was delivered again and again, with nothing else in hand.
+    Suspect(Delivery),
 }
 
 impl Session {
@@ -50,6 +65,7 @@ impl Session {
             stop: watch::Sender::new(false),
             away_since: Lock::new(None),
             is_gentle,
+            may_go_on: AtomicBool::new(!is_gentle),
             hold_max,
             store_health,
             lifecycle,
@@ -57,9 +73,12 @@ impl Session {
     }
 
     /// What has come, up to the bounds; waits for the first. None: there will be no more.
-    pub async fn take(&self) -> Option<Vec<Delivery>> {
+    pub async fn take(&self) -> Option<Taken> {
         let mut intake = self.intake.lock().await;
         let first = self.first(&mut intake).await?;
+        if is_suspect(&first) {
+            return Some(Taken::Suspect(first));
+        }
         let mut bytes = first.body.len();
         let mut taken = vec![first];
         while bytes < TAKE_BYTES_MAX
@@ -69,7 +88,7 @@ impl Session {
             bytes += next.body.len();
             taken.push(next);
         }
-        Some(taken)
+        Some(Taken::Batch(taken))
     }
 
     async fn first(&self, intake: &mut Intake) -> Option<Delivery> {
@@ -85,7 +104,9 @@ impl Session {
                 }
             };
             match next {
-                Ok(Some(delivery)) if is_suspect(&delivery) => self.set_aside(intake, delivery),
+                Ok(Some(delivery)) if !self.is_gentle && is_suspect(&delivery) => {
+                    self.set_aside(intake, delivery);
+                }
                 Ok(next) => return next,
                 Err(why) => {
                     warn!(reason = %why, "the subscription was lost; what was in hand comes again");
@@ -108,6 +129,7 @@ impl Session {
 
     fn set_aside(&self, intake: &mut Intake, suspect: Delivery) {
         intake.suspects.push(suspect);
+        self.may_go_on.store(false, Ordering::Release);
         self.stop();
     }
 
@@ -136,32 +158,35 @@ impl Session {
         *since + self.hold_max
     }
 
-    /// The store has taken a batch.
+    /// The store has taken a batch of messages that were suspected of nothing.
     pub fn stored(&self) {
         if self.is_gentle {
+            self.may_go_on.store(true, Ordering::Release);
             self.stop();
         }
-        let was_away =
-            self.away_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
-        if was_away.is_some() || self.is_gentle {
-            self.store_health.send_if_modified(|health| {
-                let is_back = *health != Health::Up;
-                if is_back {
-                    info!("the store is back");
-                    *health = Health::Up;
-                }
-                is_back
-            });
-        }
     }
 
-    /// The messages to be worked one at a time, once the lanes have ended.
-    pub async fn suspects(&self) -> Vec<Delivery> {
-        std::mem::take(&mut self.intake.lock().await.suspects)
+    /// The store answers.
+    pub fn release(&self) {
+        self.away_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        self.store_health.send_if_modified(|health| {
+            let is_back = *health != Health::Up;
+            if is_back {
+                info!("the store is back");
+                *health = Health::Up;
+            }
+            is_back
+        });
     }
 
-    /// Whether the store is away.
-    pub fn store_is_away(&self) -> bool {
+    /// Ends the session, once its lanes have ended; tells whether the next must be gentle.
+    pub async fn end(&self) -> bool {
+        let suspects = std::mem::take(&mut self.intake.lock().await.suspects);
+        futures_util::future::join_all(suspects.into_iter().map(Delivery::hand_back)).await;
+        self.store_is_away() || !self.may_go_on.load(Ordering::Acquire)
+    }
+
+    fn store_is_away(&self) -> bool {
         self.away_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some()
     }
 }

@@ -33,40 +33,28 @@ fn judge(activities: usize, redeliveries: u32) -> Verdict {
     }
 }
 
-/// Deals with the suspects of a session that has ended, so nothing else is in hand.
-///
-/// Only the first that has to be tried is; the others go back to the queue as new messages, so
-/// that they are not in hand when it ends the worker.
-pub async fn deal_with(suspects: Vec<Delivery>, lane: &mut Lane, session: &Session) {
-    let mut to_try = Vec::new();
-    for suspect in suspects {
-        let activities = match suspect.kind {
-            MessageKind::Activities => envelope::read(&suspect.body).len(),
-            MessageKind::DeadLetters | MessageKind::Unreadable => 1,
-        };
-        warn!(
-            activities,
-            redeliveries = suspect.redeliveries,
-            "a message was delivered again and again"
-        );
-        match judge(activities, suspect.redeliveries) {
-            Verdict::Split => {
-                let sent_on = split(&suspect.body, lane).await;
-                settle(suspect, sent_on).await;
-            }
-            Verdict::Convict => {
-                let sent_on = convict(&suspect.body, suspect.redeliveries, lane).await;
-                settle(suspect, sent_on).await;
-            }
-            Verdict::TryAlone => to_try.push(suspect),
+/// Deals with a suspect, with nothing else in hand.
+pub async fn deal_with(suspect: Delivery, lane: &mut Lane, session: &Session) {
+    let activities = match suspect.kind {
+        MessageKind::Activities => envelope::read(&suspect.body).len(),
+        MessageKind::DeadLetters | MessageKind::Unreadable => 1,
+    };
+    let redeliveries = suspect.redeliveries;
+    let verdict = judge(activities, redeliveries);
+    warn!(activities, redeliveries, ?verdict, "a message was delivered again and again");
+    match verdict {
+        Verdict::Split => {
+            let sent_on = split(&suspect.body, lane).await;
+            settle(suspect, sent_on).await;
+        }
+        Verdict::Convict => {
+            let sent_on = convict(&suspect.body, redeliveries, lane).await;
+            settle(suspect, sent_on).await;
+        }
+        Verdict::TryAlone => {
+            lane.work(vec![suspect], session).await;
         }
     }
-    if to_try.is_empty() {
-        return;
-    }
-    let others = to_try.split_off(1);
-    lane.republish(others).await;
-    lane.work(to_try, session).await;
 }
 
 /// Publishes each activity as a message of its own.

@@ -16,13 +16,10 @@ use crate::lane::{Bench, Lane};
 use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::settings::Settings;
-use crate::suspects;
 use crate::undertaker::Undertaker;
 
 const SUBSCRIBE_BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const SUBSCRIBE_BACKOFF_MOST: Duration = Duration::from_secs(5);
-/// In hand while it is not known whether the store is back.
-const GENTLE_PREFETCH_MESSAGES: u16 = 1;
 
 /// The worker role.
 pub struct Worker {
@@ -71,54 +68,52 @@ impl Worker {
     pub async fn run(self) -> Result<(), Broken> {
         let undertaker = tokio::spawn(self.undertaker().run());
         let mut backoff = Backoff::new(SUBSCRIBE_BACKOFF_FIRST, SUBSCRIBE_BACKOFF_MOST);
-        let mut is_gentle = false;
+        let mut is_gentle = true;
         while !self.bench.lifecycle.is_draining() {
             match self.session(is_gentle).await? {
-                Ok(store_is_away) => {
-                    is_gentle = store_is_away;
+                Ok(next_is_gentle) => {
+                    is_gentle = next_is_gentle;
                     backoff.reset();
                 }
-                Err(why) => warn!(reason = %why, "can't take activities; trying again"),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(backoff.next_wait()) => {}
-                () = self.bench.lifecycle.reached(Phase::Draining) => {}
+                Err(why) => {
+                    warn!(reason = %why, "can't take activities; trying again");
+                    tokio::select! {
+                        () = tokio::time::sleep(backoff.next_wait()) => {}
+                        () = self.bench.lifecycle.reached(Phase::Draining) => {}
+                    }
+                }
             }
         }
         undertaker.await?;
         Ok(())
     }
 
-    /// One session from its subscription to its last settled message; tells whether the store was
-    /// still away at its end.
+    /// One session from its subscription to its last settled message; tells whether the next has to
+    /// be gentle.
     async fn session(&self, is_gentle: bool) -> Result<Result<bool, Unavailable>, Broken> {
-        let prefetch = if is_gentle {
-            GENTLE_PREFETCH_MESSAGES
-        } else {
-            self.bench.settings.prefetch_messages
-        };
+        let settings = &self.bench.settings;
+        let (prefetch, lane_count) =
+            if is_gentle { (1, 1) } else { (settings.prefetch_messages, settings.lanes) };
         let subscription = match self.queue.subscribe(Source::Activities, prefetch).await {
             Ok(subscription) => subscription,
             Err(unavailable) => return Ok(Err(unavailable)),
         };
-        info!(prefetch, "taking activities");
+        info!(is_gentle, prefetch, "taking activities");
         let session = Arc::new(Session::new(
             subscription,
             is_gentle,
-            self.bench.settings.hold_max,
+            settings.hold_max,
             self.store_health.clone(),
             self.bench.lifecycle.clone(),
         ));
         let mut lanes = JoinSet::new();
-        for _ in 0..self.bench.settings.lanes {
+        for _ in 0..lane_count {
             lanes.spawn(self.lane().run(session.clone()));
         }
         while let Some(ended) = lanes.join_next().await {
             ended?;
         }
-        let suspects = session.suspects().await;
-        suspects::deal_with(suspects, &mut self.lane(), &session).await;
-        Ok(Ok(session.store_is_away()))
+        Ok(Ok(session.end().await))
     }
 
     fn lane(&self) -> Lane {
