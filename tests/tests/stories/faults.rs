@@ -1,1 +1,101 @@
-//! x
+//! Cut links and slow starts.
+
+use std::time::Duration;
+
+use trailpad_tests::http::{Seen, flood};
+use trailpad_tests::proxy::Proxy;
+use trailpad_tests::{Sandbox, wait_until};
+
+use super::{SOON, activity};
+
+#[tokio::test]
+async fn links_cut_again_and_again_lose_nothing_and_double_nothing() {
+    let sandbox = Sandbox::new().await;
+    let webhook = sandbox.seed().await;
+    let (gateway_link, gateway_amqp) = Proxy::of_url(&sandbox.amqp_url).await;
+    let (worker_link, worker_amqp) = Proxy::of_url(&sandbox.amqp_url).await;
+    let (store_link, worker_database) = Proxy::of_url(&sandbox.database_url).await;
+    let gateway = Sandbox { amqp_url: gateway_amqp, ..sandbox.clone() }.gateway(&[]).await;
+    let of_worker =
+        Sandbox { amqp_url: worker_amqp, database_url: worker_database, ..sandbox.clone() };
+    let worker = of_worker.worker(&["--store-backoff-max", "500ms"]).await;
+    let url = webhook.url(&gateway).await;
+    let sender =
+        tokio::spawn(flood(move || url.clone(), 20_000, 32, |at| activity(&format!("a-{at}"))));
+    for (round, link) in
+        [&gateway_link, &worker_link, &store_link, &worker_link, &gateway_link].iter().enumerate()
+    {
+        let stored = sandbox.number("SELECT count(*) FROM activities").await;
+        sandbox.wait_rows(stored + 200, SOON).await;
+        link.cut();
+        match round {
+            0 | 4 => gateway.wait_unready("broker").await,
+            2 => worker.wait_unready("store").await,
+            _ => worker.wait_unready("broker").await,
+        }
+        link.heal();
+    }
+    let seen = sender.await.expect("no panic");
+    let accepted: Vec<String> = seen
+        .iter()
+        .filter(|(_, seen)| *seen == Seen::Status(202))
+        .map(|(at, _)| format!("('a-{at}')"))
+        .collect();
+    assert!(seen.iter().all(|(_, seen)| matches!(seen, Seen::Status(202 | 503))));
+    sandbox
+        .execute(&format!(
+            "CREATE TABLE accepted (external_id text); INSERT INTO accepted VALUES {}",
+            accepted.join(",")
+        ))
+        .await;
+    let missing = "SELECT count(*) FROM accepted WHERE external_id NOT IN (SELECT external_id FROM activities)";
+    sandbox.wait_number(missing, 0, Duration::from_secs(60)).await;
+    assert_eq!(
+        sandbox.number("SELECT count(*) - count(DISTINCT external_id) FROM activities").await,
+        0
+    );
+    assert_eq!(sandbox.number("SELECT count(*) FROM dead_letters").await, 0);
+}
+
+#[tokio::test]
+async fn workers_scale_out_by_starting_another_and_share_the_load() {
+    let sandbox = Sandbox::new().await;
+    let webhook = sandbox.seed().await;
+    let gateway = sandbox.gateway(&[]).await;
+    let (one, two) = (sandbox.worker(&[]).await, sandbox.worker(&[]).await);
+    for worker in [&one, &two] {
+        worker.wait_log("\"is_gentle\":true").await;
+    }
+    let url = webhook.url(&gateway).await;
+    let seen = flood(move || url.clone(), 5_000, 20, |at| activity(&format!("a-{at}"))).await;
+    assert!(seen.iter().all(|(_, seen)| *seen == Seen::Status(202)));
+    sandbox.wait_rows(5_000, SOON).await;
+    for worker in [&one, &two] {
+        let stored = async || worker.metric("trailpad_worker_stored_total").await;
+        wait_until("each stored its share", SOON, stored, |stored| *stored > 100.0).await;
+    }
+}
+
+#[tokio::test]
+async fn several_migrations_at_once_apply_each_step_once() {
+    let sandbox = Sandbox::new().await;
+    sandbox.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+    let migrate = || sandbox.cli(&["migrate"]);
+    let (a, b, c, d) = tokio::join!(migrate(), migrate(), migrate(), migrate());
+    let applied = [a, b, c, d].iter().filter(|text| text.contains("Applied")).count();
+    assert_eq!(applied, 1);
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_is_refused_with_every_fault_at_once() {
+    let sandbox = Sandbox::new().await;
+    let words =
+        ["worker", "--lanes", "none", "--hold-max", "2h", "--amqp-url", "http://u:SECRET@h"];
+    let output = sandbox.command(&words).output().await.expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&output.stderr);
+    for flag in ["--lanes (or TRAILPAD_LANES)", "--hold-max", "--amqp-url"] {
+        assert!(error.contains(flag), "{flag}: {error}");
+    }
+    assert!(!error.contains("SECRET"));
+}

@@ -1,1 +1,178 @@
-//! x
+//! What happens when engines and roles go away, and come back. Each on servers of its own.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use trailpad_tests::http::{Seen, flood, post};
+use trailpad_tests::postgres::Postgres;
+use trailpad_tests::rabbitmq::RabbitMq;
+use trailpad_tests::{Sandbox, wait_until};
+
+use super::{SOON, activity};
+
+const COUNT: usize = 100_000;
+const LONG: Duration = Duration::from_secs(180);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_202_has_its_row_though_everything_is_killed_once() {
+    let (mut postgres, mut rabbitmq) = tokio::join!(Postgres::start(), RabbitMq::start(""));
+    let sandbox = Sandbox::on(&postgres.url(), &rabbitmq.url()).await;
+    let webhook = sandbox.seed().await;
+    let (gateway, worker) = (sandbox.gateway(&[]).await, sandbox.worker(&[]).await);
+    let url = Arc::new(Mutex::new(webhook.url(&gateway).await));
+    let current = url.clone();
+    let sender = tokio::spawn(flood(
+        move || current.lock().expect("no panic").clone(),
+        COUNT,
+        128,
+        |at| activity(&format!("a-{at}")),
+    ));
+    let rows = async |rows| sandbox.wait_rows(rows, LONG).await;
+
+    rows(5_000).await;
+    worker.kill().await;
+    let worker = sandbox.worker(&[]).await;
+    rows(15_000).await;
+    gateway.kill().await;
+    let gateway = sandbox.gateway(&[]).await;
+    *url.lock().expect("no panic") = webhook.url(&gateway).await;
+    rows(25_000).await;
+    rabbitmq.kill();
+    rabbitmq.restart().await;
+    rows(35_000).await;
+    postgres.kill();
+    postgres.restart().await;
+
+    let seen = sender.await.expect("no panic");
+    let accepted: Vec<usize> =
+        seen.iter().filter(|(_, seen)| *seen == Seen::Status(202)).map(|(at, _)| *at).collect();
+    let other =
+        seen.iter().find(|(_, seen)| !matches!(seen, Seen::Status(202 | 503) | Seen::Broken));
+    assert_eq!(other, None, "senders get 202, 503 or a broken connection");
+    assert!(accepted.len() > COUNT / 2, "only {} were accepted", accepted.len());
+
+    let list: Vec<String> = accepted.iter().map(|at| format!("('a-{at}')")).collect();
+    sandbox
+        .execute(&format!(
+            "CREATE TABLE accepted (external_id text); INSERT INTO accepted VALUES {}",
+            list.join(",")
+        ))
+        .await;
+    let missing = "SELECT count(*) FROM accepted WHERE external_id NOT IN (SELECT external_id FROM activities)";
+    sandbox.wait_number(missing, 0, LONG).await;
+    let twice = "SELECT count(*) - count(DISTINCT external_id) FROM activities";
+    assert_eq!(sandbox.number(twice).await, 0);
+    assert_eq!(sandbox.number("SELECT count(*) FROM dead_letters").await, 0);
+    assert_eq!(worker.metric("trailpad_worker_retried_total").await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_store_dead_letters_nothing_and_spends_no_attempt() {
+    // The broker takes a consumer for dead after a second, so an outage of half a minute passes
+    // its timeout more often than the delivery limit of 20.
+    let config = "consumer_timeout = 1000\nchannel_tick_interval = 300";
+    let (mut postgres, rabbitmq) = tokio::join!(Postgres::start(), RabbitMq::start(config));
+    let sandbox = Sandbox::on(&postgres.url(), &rabbitmq.url()).await;
+    let webhook = sandbox.seed().await;
+    let gateway = sandbox.gateway(&[]).await;
+    let worker = sandbox.worker(&["--hold-max", "500ms", "--store-backoff-max", "100ms"]).await;
+    let url = webhook.url(&gateway).await;
+    let accept = async |name: &'static str| {
+        let url = url.clone();
+        let seen =
+            flood(move || url.clone(), 300, 10, move |at| activity(&format!("{name}-{at}"))).await;
+        assert!(
+            seen.iter().all(|(_, seen)| *seen == Seen::Status(202)),
+            "known tokens get 202: {name}"
+        );
+    };
+    accept("before").await;
+    sandbox.wait_rows(300, SOON).await;
+
+    postgres.kill();
+    accept("down").await;
+    worker.wait_unready("store").await;
+    let outage = Instant::now();
+    await_time(outage, Duration::from_secs(13)).await;
+    postgres.restart().await;
+    postgres.set_read_only(true).await;
+    accept("read-only").await;
+    await_time(outage, Duration::from_secs(26)).await;
+    postgres.set_read_only(false).await;
+
+    sandbox.wait_rows(900, SOON).await;
+    worker.wait_ready().await;
+    assert_eq!(sandbox.number("SELECT count(*) FROM activities").await, 900);
+    assert_eq!(sandbox.number("SELECT count(*) FROM dead_letters").await, 0);
+    let metrics = worker.metrics().await;
+    let spent = |name: &str| metrics.keys().any(|key| key.starts_with(name));
+    assert!(
+        !spent("trailpad_worker_retried_total{") && !spent("trailpad_worker_dead_lettered_total{")
+    );
+}
+
+/// The length of an outage is the event that is awaited here.
+async fn await_time(since: Instant, length: Duration) {
+    wait_until(
+        "the outage lasts",
+        length * 2,
+        async || since.elapsed(),
+        |elapsed| *elapsed >= length,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_broker_senders_get_503_at_once_and_all_goes_on_by_itself() {
+    let (postgres, mut rabbitmq) = tokio::join!(Postgres::start(), RabbitMq::start(""));
+    let sandbox = Sandbox::on(&postgres.url(), &rabbitmq.url()).await;
+    let webhook = sandbox.seed().await;
+    let gateway = sandbox.gateway(&["--publish-timeout", "2s"]).await;
+    let worker = sandbox.worker(&[]).await;
+    let url = webhook.url(&gateway).await;
+    assert_eq!(post(&url, &activity("before")).await.status, 202);
+
+    rabbitmq.kill();
+    gateway.wait_unready("broker").await;
+    let began = Instant::now();
+    let answer = post(&url, &activity("down")).await;
+    assert_eq!(
+        (answer.status, answer.problem().as_str()),
+        (503, "not-accepted"),
+        "{}",
+        answer.text()
+    );
+    assert!(answer.headers.contains_key("retry-after"));
+    assert!(began.elapsed() < Duration::from_secs(2));
+    assert_eq!(
+        gateway.ops("/livez").await.expect("an answer").status,
+        200,
+        "liveness does not follow"
+    );
+    rabbitmq.restart().await;
+    gateway.wait_ready().await;
+    worker.wait_ready().await;
+    assert_eq!(post(&url, &activity("between")).await.status, 202);
+    sandbox.wait_rows(2, SOON).await;
+
+    rabbitmq.set_alarm(true).await;
+    // The broker blocks a publisher at its first message after the alarm.
+    let answer = post(&url, &activity("alarm")).await;
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    gateway.wait_unready("blocks publishers").await;
+    let began = Instant::now();
+    let answer = post(&url, &activity("alarm")).await;
+    assert_eq!(
+        (answer.status, answer.problem().as_str()),
+        (503, "not-accepted"),
+        "{}",
+        answer.text()
+    );
+    assert!(answer.headers.contains_key("retry-after"));
+    assert!(began.elapsed() < Duration::from_secs(2));
+    rabbitmq.set_alarm(false).await;
+    gateway.wait_ready().await;
+    assert_eq!(post(&url, &activity("after")).await.status, 202);
+    let after = "SELECT count(*) FROM activities WHERE external_id = 'after'";
+    sandbox.wait_number(after, 1, SOON).await;
+}
