@@ -20,13 +20,14 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// Starts a broker with extra lines of rabbitmq.conf.
-    pub async fn start(config: &str) -> Self {
+    /// Starts a broker with extra settings of its application `rabbit`, as Erlang terms.
+    pub async fn start(settings: &str) -> Self {
         let dir = TempDir::new("rabbitmq");
         let (port, dist, epmd) = (free_port(), free_port(), free_port());
         let path = |name: &str| dir.path().join(name).display().to_string();
         std::fs::write(path("plugins"), "[].\n").expect("a file");
-        std::fs::write(path("rabbitmq.conf"), format!("{config}\n")).expect("a file");
+        std::fs::write(path("advanced.config"), format!("[{{rabbit, [{settings}]}}].\n"))
+            .expect("a file");
         let environment = [
             ("HOME", dir.path().display().to_string()),
             ("RABBITMQ_NODENAME", format!("trailpad{port}@localhost")),
@@ -38,7 +39,7 @@ impl RabbitMq {
             ("RABBITMQ_MNESIA_BASE", path("data")),
             ("RABBITMQ_LOG_BASE", path("logs")),
             ("RABBITMQ_PID_FILE", path("pid")),
-            ("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf")),
+            ("RABBITMQ_ADVANCED_CONFIG_FILE", path("advanced.config")),
             ("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins")),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();

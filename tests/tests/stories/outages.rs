@@ -70,7 +70,7 @@ async fn every_202_has_its_row_though_everything_is_killed_once() {
 async fn an_outage_of_the_store_dead_letters_nothing_and_spends_no_attempt() {
     // The broker takes a consumer for dead after a second, so an outage of half a minute passes
     // its timeout more often than the delivery limit of 20.
-    let config = "consumer_timeout = 1000\nchannel_tick_interval = 300";
+    let config = "{consumer_timeout, 1000}, {channel_tick_interval, 300}";
     let (mut postgres, rabbitmq) = tokio::join!(Postgres::start(), RabbitMq::start(config));
     let sandbox = Sandbox::on(&postgres.url(), &rabbitmq.url()).await;
     let webhook = sandbox.seed().await;

@@ -1,0 +1,25 @@
+.DEFAULT_GOAL := help
+.PHONY: help test check run bench
+
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: check ## Check format and lints, run every test on private servers
+	cargo build --workspace --bins
+	cargo test --workspace --lib --bins --tests --no-run
+	target/debug/with-servers cargo test --workspace --lib --bins --tests
+
+check: ## Install what is missing, check format and lints
+	scripts/install-test-deps
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+run: ## Start a private local stack and print a webhook URL to try
+	scripts/install-test-deps
+	cargo build --workspace --bins
+	target/debug/with-servers scripts/run-local-stack
+
+bench: ## Measure against what the broker and the database do alone
+	scripts/install-test-deps bench
+	cargo build --release --workspace --bins
+	target/release/bench
