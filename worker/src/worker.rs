@@ -69,7 +69,7 @@ impl Worker {
         let undertaker = tokio::spawn(self.undertaker().run());
         let mut backoff = Backoff::new(SUBSCRIBE_BACKOFF_FIRST, SUBSCRIBE_BACKOFF_MOST);
         let mut is_gentle = true;
-        while !self.bench.lifecycle.is_draining() {
+        while self.reaches_the_queue().await {
             match self.session(is_gentle).await? {
                 Ok(next_is_gentle) => {
                     is_gentle = next_is_gentle;
@@ -86,6 +86,16 @@ impl Worker {
         }
         undertaker.await?;
         Ok(())
+    }
+
+    /// Waits for the link to the queue; false: the worker drains.
+    async fn reaches_the_queue(&self) -> bool {
+        let mut link = self.bench.consume_health.clone();
+        tokio::select! {
+            biased;
+            () = self.bench.lifecycle.reached(Phase::Draining) => false,
+            up = link.wait_for(|health| *health == Health::Up) => up.is_ok(),
+        }
     }
 
     /// One session from its subscription to its last settled message; tells whether the next has to
