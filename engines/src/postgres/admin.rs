@@ -138,6 +138,8 @@ impl Admin for PostgresAdmin {
         ];
         transaction.execute_typed(sql, &parameters).await.map_err(away)?;
         transaction.commit().await.map_err(away)?;
+        // Whoever asks for a second connection while holding one may wait for ever.
+        drop(client);
         self.webhook(id).await
     }
 
@@ -181,6 +183,7 @@ impl Admin for PostgresAdmin {
         let changed = transaction.execute_typed(sql, &parameters).await.map_err(away)?;
         if changed == 0 {
             drop(transaction);
+            drop(client);
             let webhook = self.webhook(id).await?;
             return Err(conflict(format!(
                 "webhook {:?} is revoked, which is for ever: create a new one",
@@ -188,6 +191,8 @@ impl Admin for PostgresAdmin {
             )));
         }
         transaction.commit().await.map_err(away)?;
+        // Whoever asks for a second connection while holding one may wait for ever.
+        drop(client);
         self.webhook(id).await
     }
 
@@ -201,6 +206,8 @@ impl Admin for PostgresAdmin {
         let parameters = [(&uuid as _, Type::UUID), (&revision as _, Type::INT8)];
         transaction.execute_typed(sql, &parameters).await.map_err(away)?;
         transaction.commit().await.map_err(away)?;
+        // Whoever asks for a second connection while holding one may wait for ever.
+        drop(client);
         self.webhook(id).await
     }
 
