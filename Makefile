@@ -21,5 +21,5 @@ run: ## Start a private local stack and print a webhook URL to try
 
 bench: ## Measure against what the broker and the database do alone
 	scripts/install-test-deps bench
-	cargo build --release --workspace --bins
+	cargo build --release --workspace --bin trailpad --bin bench
 	target/release/bench

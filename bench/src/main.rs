@@ -28,7 +28,7 @@ async fn main() {
     let webhook = sandbox.seed().await;
 
     let mut rounds = Vec::new();
-    let gateway = sandbox.gateway(&["--log", "warn"]).await;
+    let gateway = sandbox.gateway(&[]).await;
     for round in 1..=ROUNDS {
         eprintln!("accepted, round {round} of {ROUNDS} …");
         let product = accepted::over_http(&sandbox, &webhook.url(&gateway).await).await;

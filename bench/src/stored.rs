@@ -27,7 +27,7 @@ const DESCRIPTION: &str = "Handled customer inquiry from Jane Doe regarding bill
 pub async fn by_a_worker(sandbox: &Sandbox, webhook: &Webhook) -> f64 {
     sandbox.execute("TRUNCATE activities; CHECKPOINT").await;
     publish_backlog(sandbox, webhook.id.parse().expect("an id")).await;
-    let worker = sandbox.worker(&["--log", "warn"]).await;
+    let worker = sandbox.worker(&[]).await;
     let stored = async || worker.metric("trailpad_worker_stored_total").await;
     let first = wait_until("the first rows", DEADLINE, stored, |stored| *stored > 0.0).await;
     let began = Instant::now();

@@ -46,7 +46,7 @@ async fn each_change_is_seen_once_in_the_order_of_commits() {
 
 #[tokio::test]
 async fn what_is_made_concurrently_is_never_missed_by_a_reader_beside_it() {
-    const COUNT: usize = 60;
+    const COUNT: usize = 30;
     for engine in store_engines().await {
         engine.seed().await;
         let StoreEngine { admin, mut directory, .. } = engine;
