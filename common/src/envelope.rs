@@ -62,10 +62,15 @@ impl<'a> Wire<'a> {
             webhook_id: self.webhook_id,
             received_at,
             attempt: self.attempt,
-            traceparent: self.traceparent,
+            // Written as it is, so nothing else may come through.
+            traceparent: self.traceparent.filter(|trace| trace.bytes().all(is_plain)),
             activity: self.activity.get(),
         })
     }
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-'
 }
 
 impl Envelope<'_> {

@@ -235,7 +235,7 @@ pub struct WorkerBounds {
 #[derive(Args)]
 pub struct CommandArgs {
     /// Print JSON, for programs
-    #[arg(long)]
+    #[arg(long, env = "TRAILPAD_JSON")]
     pub json: bool,
     #[command(flatten)]
     pub database: DatabaseArgs,
@@ -246,10 +246,10 @@ pub enum WorkspaceCommand {
     /// Create a workspace and its owner
     Create {
         /// The workspace's name
-        #[arg(long)]
+        #[arg(long, env = "TRAILPAD_NAME")]
         name: String,
         /// The owner's e-mail address
-        #[arg(long, value_name = "EMAIL")]
+        #[arg(long, env = "TRAILPAD_OWNER", value_name = "EMAIL")]
         owner: String,
         #[command(flatten)]
         args: CommandArgs,
@@ -261,10 +261,10 @@ pub enum MemberCommand {
     /// Add a member; activities with this memberEmail are then theirs
     Add {
         /// The workspace's name
-        #[arg(long)]
+        #[arg(long, env = "TRAILPAD_WORKSPACE")]
         workspace: String,
         /// The member's e-mail address
-        #[arg(long)]
+        #[arg(long, env = "TRAILPAD_EMAIL")]
         email: String,
         /// owner, admin or member
         #[arg(long, default_value = "member", value_parser = ["owner", "admin", "member"])]
@@ -275,7 +275,7 @@ pub enum MemberCommand {
     /// List the members of a workspace
     List {
         /// The workspace's name
-        #[arg(long)]
+        #[arg(long, env = "TRAILPAD_WORKSPACE")]
         workspace: String,
         #[command(flatten)]
         args: CommandArgs,
@@ -287,10 +287,10 @@ pub enum ProjectCommand {
     /// Create a project
     Create {
         /// The workspace's name
-        #[arg(long)]
+        #[arg(long, env = "TRAILPAD_WORKSPACE")]
         workspace: String,
         /// The project's name
-        #[arg(long)]
+        #[arg(long, env = "TRAILPAD_NAME")]
         name: String,
         #[command(flatten)]
         args: CommandArgs,
@@ -298,7 +298,7 @@ pub enum ProjectCommand {
     /// List the projects of a workspace
     List {
         /// The workspace's name
-        #[arg(long)]
+        #[arg(long, env = "TRAILPAD_WORKSPACE")]
         workspace: String,
         #[command(flatten)]
         args: CommandArgs,
@@ -310,16 +310,16 @@ pub enum WebhookCommand {
     /// Create a webhook and print its URL, which holds the secret token, this once
     Create {
         /// The workspace's name
-        #[arg(long)]
+        #[arg(long, env = "TRAILPAD_WORKSPACE")]
         workspace: String,
         /// The project its activities belong to
-        #[arg(long)]
+        #[arg(long, env = "TRAILPAD_PROJECT")]
         project: String,
         /// The webhook's name, such as "My Custom CRM"
-        #[arg(long)]
+        #[arg(long, env = "TRAILPAD_NAME")]
         name: String,
         /// The member whom activities without memberEmail are assigned to
-        #[arg(long, value_name = "EMAIL")]
+        #[arg(long, env = "TRAILPAD_CREATOR", value_name = "EMAIL")]
         creator: String,
         #[command(flatten)]
         url: UrlArgs,
@@ -329,7 +329,7 @@ pub enum WebhookCommand {
     /// List webhooks, revoked ones included; never their tokens
     List {
         /// Only those of this workspace
-        #[arg(long)]
+        #[arg(long, env = "TRAILPAD_WORKSPACE")]
         workspace: Option<String>,
         #[command(flatten)]
         args: CommandArgs,
@@ -339,7 +339,7 @@ pub enum WebhookCommand {
         /// The webhook's id
         id: String,
         /// How long the old token stays valid
-        #[arg(long, default_value = "0s", value_name = "TIME")]
+        #[arg(long, env = "TRAILPAD_GRACE", default_value = "0s", value_name = "TIME")]
         grace: String,
         #[command(flatten)]
         url: UrlArgs,
@@ -372,13 +372,13 @@ pub enum ActivityCommand {
     /// List activities, newest received first
     List {
         /// Only those of this webhook
-        #[arg(long, value_name = "ID")]
+        #[arg(long, env = "TRAILPAD_WEBHOOK", value_name = "ID")]
         webhook: Option<String>,
         /// Only those of this externalId
-        #[arg(long, value_name = "ID")]
+        #[arg(long, env = "TRAILPAD_EXTERNAL_ID", value_name = "ID")]
         external_id: Option<String>,
         /// At most so many
-        #[arg(long, default_value_t = 20, value_name = "COUNT")]
+        #[arg(long, env = "TRAILPAD_LIMIT", default_value_t = 20, value_name = "COUNT")]
         limit: u32,
         #[command(flatten)]
         args: CommandArgs,
@@ -390,7 +390,7 @@ pub enum DeadLetterCommand {
     /// List dead letters with their reason, the latest first
     List {
         /// At most so many
-        #[arg(long, default_value_t = 20, value_name = "COUNT")]
+        #[arg(long, env = "TRAILPAD_LIMIT", default_value_t = 20, value_name = "COUNT")]
         limit: u32,
         #[command(flatten)]
         args: CommandArgs,

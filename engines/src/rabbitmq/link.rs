@@ -91,12 +91,18 @@ struct Reporter {
 }
 
 impl Reporter {
+    fn is_up(&self) -> bool {
+        matches!(*self.state.borrow(), State::Up(_))
+    }
+
     fn report(&self, state: State) {
-        self.health.send_replace(match &state {
+        let health = match &state {
             State::Up(_) => Health::Up,
             State::Blocked(_, why) | State::Down(why) => Health::Down(why.clone()),
-        });
+        };
+        // In this order: whoever waits for the health finds the connection.
         self.state.send_replace(state);
+        self.health.send_replace(health);
     }
 }
 
@@ -167,6 +173,11 @@ async fn follow(connection: &Arc<Connection>, reporter: &Reporter) -> String {
             Ok(Some(Event::Error(error))) => return explain(&error),
             Ok(None) => return "the connection ended".into(),
             Ok(Some(_)) | Err(_) => {}
+        }
+        if connection.status().blocked() && reporter.is_up() {
+            // Blocked before anybody listened.
+            let why = "the broker blocks publishers".to_owned();
+            reporter.report(State::Blocked(connection.clone(), why));
         }
         if !connection.status().connected() {
             return "the connection was lost".into();
