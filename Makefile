@@ -1,4 +1,6 @@
 .DEFAULT_GOAL := help
+target := $(or $(CARGO_TARGET_DIR),target)
+
 .PHONY: help test check run bench
 
 help: ## Show what there is
@@ -7,7 +9,7 @@ help: ## Show what there is
 test: check ## Check format and lints, run every test on private servers
 	cargo build --workspace --bins
 	cargo test --workspace --lib --bins --tests --no-run
-	target/debug/with-servers cargo test --workspace --lib --bins --tests
+	$(target)/debug/with-servers cargo test --workspace --lib --bins --tests
 
 check: ## Install what is missing, check format and lints
 	scripts/install-test-deps
@@ -17,9 +19,9 @@ check: ## Install what is missing, check format and lints
 run: ## Start a private local stack and print a webhook URL to try
 	scripts/install-test-deps
 	cargo build --workspace --bins
-	target/debug/with-servers scripts/run-local-stack
+	$(target)/debug/with-servers scripts/run-local-stack
 
 bench: ## Measure against what the broker and the database do alone
 	scripts/install-test-deps bench
 	cargo build --release --workspace --bin trailpad --bin bench
-	target/release/bench
+	$(target)/release/bench
