@@ -24,7 +24,7 @@ const STORE_BACKOFF_FIRST: Duration = Duration::from_millis(200);
 
 /// What every lane has.
 #[derive(Clone)]
-pub struct Bench {
+pub struct Context {
     pub store: Arc<dyn Store>,
     pub settings: Arc<Settings>,
     pub metrics: Metrics,
@@ -34,7 +34,7 @@ pub struct Bench {
 
 /// A lane, with a publisher of its own for what has to go elsewhere.
 pub struct Lane {
-    pub bench: Bench,
+    pub context: Context,
     pub publisher: Box<dyn Publisher>,
 }
 
@@ -56,7 +56,7 @@ impl Lane {
     /// Works one batch until it is settled: stored or sent on and acknowledged, republished
     /// unchanged, or handed back. Tells whether it was stored.
     pub async fn work(&mut self, deliveries: Vec<Delivery>, session: &Session) -> bool {
-        let settings = &self.bench.settings;
+        let settings = &self.context.settings;
         let mut backoff = Backoff::new(STORE_BACKOFF_FIRST, settings.store_backoff_max);
         loop {
             match self.attempt(&deliveries, session).await {
@@ -67,14 +67,14 @@ impl Lane {
                 Err(Stay::HandBack) => break,
                 Err(Stay::Hold(why)) => {
                     let hold_until = session.hold(&why);
-                    self.bench.metrics.holding.set(1);
+                    self.context.metrics.holding.set(1);
                     let wait = backoff.next_wait();
                     if Clock::now() + wait > hold_until {
                         self.give_back_unchanged(deliveries).await;
                         return false;
                     }
                     debug!(wait_seconds = wait.as_secs_f64(), "trying the store again");
-                    if !self.bench.may_still_hold(wait).await {
+                    if !self.context.may_still_hold(wait).await {
                         break;
                     }
                 }
@@ -86,22 +86,23 @@ impl Lane {
 
     /// One attempt at storing a batch; what failed by itself is sent on.
     async fn attempt(&mut self, deliveries: &[Delivery], session: &Session) -> Result<(), Stay> {
-        let lifecycle = self.bench.lifecycle.clone();
+        let lifecycle = self.context.lifecycle.clone();
         let decoded = decode(deliveries);
         let in_hand = i64::try_from(decoded.readable.len()).unwrap_or(i64::MAX);
-        self.bench.metrics.in_hand.add(in_hand);
+        self.context.metrics.in_hand.add(in_hand);
         let stored = tokio::select! {
-            stored = self.bench.store_all(decoded.readable) => stored.map_err(Stay::Hold),
+            stored = self.context.store_all(decoded.readable) => stored.map_err(Stay::Hold),
             () = lifecycle.reached(Phase::Stopping) => Err(Stay::HandBack),
         };
-        self.bench.metrics.in_hand.sub(in_hand);
+        self.context.metrics.in_hand.sub(in_hand);
         let mut failed = stored?;
         session.release();
-        self.bench.metrics.holding.set(0);
+        self.context.metrics.holding.set(0);
         failed.extend(decoded.failed);
         let outbox =
-            Outbox::sort(failed, &decoded.unreadable, &self.bench.settings.retry_schedule)?;
-        let published = outbox.publish(&mut *self.publisher, &self.bench.metrics, &lifecycle).await;
+            Outbox::sort(failed, &decoded.unreadable, &self.context.settings.retry_schedule)?;
+        let published =
+            outbox.publish(&mut *self.publisher, &self.context.metrics, &lifecycle).await;
         published.map_err(|_| Stay::HandBack)
     }
 
@@ -113,10 +114,10 @@ impl Lane {
             "the store is still away: giving back what was held, unchanged"
         );
         for delivery in deliveries {
-            let lifecycle = &self.bench.lifecycle;
+            let (kind, lifecycle) = (delivery.kind, &self.context.lifecycle);
+            let publisher = &mut *self.publisher;
             let sent =
-                send(&mut *self.publisher, Destination::Activities, &delivery.body, lifecycle)
-                    .await;
+                send(publisher, Destination::Activities, kind, &delivery.body, lifecycle).await;
             match sent {
                 Ok(_) => delivery.ack().await,
                 Err(_) => delivery.hand_back().await,
@@ -125,7 +126,7 @@ impl Lane {
     }
 }
 
-impl Bench {
+impl Context {
     /// Waits while holding; false: the worker drains, or the link to what is held is lost.
     async fn may_still_hold(&self, wait: Duration) -> bool {
         let mut link = self.consume_health.clone();

@@ -73,8 +73,14 @@ impl<'a> Outbox<'a> {
     ) -> Result<(), Interrupted> {
         for ((delay, reason), alike) in std::mem::take(&mut self.retries) {
             for message in messages(&alike, 1) {
-                let sent =
-                    send(publisher, Destination::Retry(delay), &message.body, lifecycle).await?;
+                let sent = send(
+                    publisher,
+                    Destination::Retry(delay),
+                    MessageKind::Activities,
+                    &message.body,
+                    lifecycle,
+                )
+                .await?;
                 let envelopes = &alike[message.range];
                 match sent {
                     Sent::Confirmed => {
@@ -88,16 +94,14 @@ impl<'a> Outbox<'a> {
             }
         }
         for bytes in self.unreadable {
-            send_kind(publisher, Destination::Dead, MessageKind::Unreadable, bytes, lifecycle)
-                .await?;
+            send(publisher, Destination::Dead, MessageKind::Unreadable, bytes, lifecycle).await?;
             metrics.dead_lettered.with_label_values(&[Reason::Unreadable.as_str()]).inc();
             warn!(reason = %Reason::Unreadable, bytes = bytes.len(), "dead-lettered a message");
         }
         for chunk in self.dead.chunks(DEAD_LETTERS_PER_MESSAGE) {
             let dead = chunk.iter().map(|(envelope, cause)| (envelope, cause));
             let body = dead_letter::write(dead, Instant::now());
-            send_kind(publisher, Destination::Dead, MessageKind::DeadLetters, &body, lifecycle)
-                .await?;
+            send(publisher, Destination::Dead, MessageKind::DeadLetters, &body, lifecycle).await?;
             for (envelope, cause) in chunk {
                 metrics.dead_lettered.with_label_values(&[cause.reason.as_str()]).inc();
                 log_dead(envelope, cause);
@@ -151,19 +155,9 @@ pub enum Sent {
     Refused,
 }
 
-/// Publishes a message of activities; see [`send_kind`].
-pub async fn send(
-    publisher: &mut dyn Publisher,
-    to: Destination,
-    body: &[u8],
-    lifecycle: &LifecycleWatch,
-) -> Result<Sent, Interrupted> {
-    send_kind(publisher, to, MessageKind::Activities, body, lifecycle).await
-}
-
 /// Publishes until the queue confirms: a second copy is harmless, a lost one is not. Only a retry
 /// queue may refuse, because only there is another place to go.
-async fn send_kind(
+pub async fn send(
     publisher: &mut dyn Publisher,
     to: Destination,
     kind: MessageKind,

@@ -63,8 +63,15 @@ async fn split(message: &[u8], lane: &mut Lane) -> Result<(), Interrupted> {
     for element in envelope::read(message) {
         match element {
             Ok(envelope) => {
-                let (single, lifecycle) = (envelope::single(&envelope), &lane.bench.lifecycle);
-                send(&mut *lane.publisher, Destination::Activities, &single, lifecycle).await?;
+                let (single, lifecycle) = (envelope::single(&envelope), &lane.context.lifecycle);
+                send(
+                    &mut *lane.publisher,
+                    Destination::Activities,
+                    MessageKind::Activities,
+                    &single,
+                    lifecycle,
+                )
+                .await?;
             }
             Err(broken) => unreadable.push(broken),
         }
@@ -91,10 +98,10 @@ async fn publish(
     unreadable: &[Unreadable<'_>],
     lane: &mut Lane,
 ) -> Result<(), Interrupted> {
-    let Lane { bench, publisher } = lane;
-    let outbox = Outbox::sort(failed, unreadable, &bench.settings.retry_schedule);
+    let Lane { context, publisher } = lane;
+    let outbox = Outbox::sort(failed, unreadable, &context.settings.retry_schedule);
     let outbox = outbox.map_err(|_| Interrupted)?;
-    outbox.publish(&mut **publisher, &bench.metrics, &bench.lifecycle).await
+    outbox.publish(&mut **publisher, &context.metrics, &context.lifecycle).await
 }
 
 async fn settle(suspect: Delivery, sent_on: Result<(), Interrupted>) {

@@ -12,7 +12,7 @@ use trailpad_common::failure::Unavailable;
 use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch, Phase};
 use trailpad_common::ports::{Queue, Source, Store};
 
-use crate::lane::{Bench, Lane};
+use crate::lane::{Context, Lane};
 use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::settings::Settings;
@@ -24,7 +24,7 @@ const SUBSCRIBE_BACKOFF_MOST: Duration = Duration::from_secs(5);
 /// The worker role.
 pub struct Worker {
     queue: Arc<dyn Queue>,
-    bench: Bench,
+    context: Context,
     store_health: watch::Sender<Health>,
 }
 
@@ -48,14 +48,14 @@ impl Worker {
         let metrics = Metrics::register(registry)?;
         let consume_health = queue.consume_health();
         let settings = Arc::new(settings);
-        let bench = Bench { store, settings, metrics, lifecycle, consume_health };
-        Ok(Self { queue, bench, store_health: watch::Sender::new(Health::Up) })
+        let context = Context { store, settings, metrics, lifecycle, consume_health };
+        Ok(Self { queue, context, store_health: watch::Sender::new(Health::Up) })
     }
 
     /// What the worker needs to be ready.
     pub fn health(&self) -> Vec<(&'static str, HealthWatch)> {
         vec![
-            ("broker", self.bench.consume_health.clone()),
+            ("broker", self.context.consume_health.clone()),
             ("broker (publishing)", self.queue.publish_health()),
             ("store", self.store_health.subscribe()),
         ]
@@ -79,7 +79,7 @@ impl Worker {
                     warn!(reason = %why, "can't take activities; trying again");
                     tokio::select! {
                         () = tokio::time::sleep(backoff.next_wait()) => {}
-                        () = self.bench.lifecycle.reached(Phase::Draining) => {}
+                        () = self.context.lifecycle.reached(Phase::Draining) => {}
                     }
                 }
             }
@@ -90,10 +90,10 @@ impl Worker {
 
     /// Waits for the link to the queue; false: the worker drains.
     async fn reaches_the_queue(&self) -> bool {
-        let mut link = self.bench.consume_health.clone();
+        let mut link = self.context.consume_health.clone();
         tokio::select! {
             biased;
-            () = self.bench.lifecycle.reached(Phase::Draining) => false,
+            () = self.context.lifecycle.reached(Phase::Draining) => false,
             up = link.wait_for(|health| *health == Health::Up) => up.is_ok(),
         }
     }
@@ -101,7 +101,7 @@ impl Worker {
     /// One session from its subscription to its last settled message; tells whether the next has to
     /// be gentle.
     async fn session(&self, is_gentle: bool) -> Result<Result<bool, Unavailable>, Broken> {
-        let settings = &self.bench.settings;
+        let settings = &self.context.settings;
         let (prefetch, lane_count) =
             if is_gentle { (1, 1) } else { (settings.prefetch_messages, settings.lanes) };
         let subscription = match self.queue.subscribe(Source::Activities, prefetch).await {
@@ -114,7 +114,7 @@ impl Worker {
             is_gentle,
             settings.hold_max,
             self.store_health.clone(),
-            self.bench.lifecycle.clone(),
+            self.context.lifecycle.clone(),
         ));
         let mut lanes = JoinSet::new();
         for _ in 0..lane_count {
@@ -127,15 +127,15 @@ impl Worker {
     }
 
     fn lane(&self) -> Lane {
-        Lane { bench: self.bench.clone(), publisher: self.queue.publisher() }
+        Lane { context: self.context.clone(), publisher: self.queue.publisher() }
     }
 
     fn undertaker(&self) -> Undertaker {
         Undertaker {
             queue: self.queue.clone(),
-            store: self.bench.store.clone(),
-            metrics: self.bench.metrics.clone(),
-            lifecycle: self.bench.lifecycle.clone(),
+            store: self.context.store.clone(),
+            metrics: self.context.metrics.clone(),
+            lifecycle: self.context.lifecycle.clone(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How long each part of a payload may be.
 
-/// Lengths in bytes of UTF-8, once decoded. docs/limits in the README repeats them for senders.
+/// Lengths in bytes of UTF-8, once decoded. The README repeats them for senders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// `title`.
