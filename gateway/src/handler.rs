@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant as Clock;
 
+use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -42,40 +43,53 @@ struct Accepted {
     handling: Option<Handling>,
 }
 
-/// `POST /webhooks/ingress/{token}`
-pub async fn ingress(
+/// Where activities are posted to; the token follows.
+const INGRESS: &str = "/webhooks/ingress/";
+
+/// Answers every request. There is one path, so it is compared here: a router would match a
+/// regular expression for each request.
+pub async fn answer(
     request: HttpRequest,
     payload: web::Payload,
     gateway: web::Data<Gateway>,
 ) -> HttpResponse {
     let began = Clock::now();
-    match gateway.accept(&request, payload).await {
+    match gateway.route(&request, payload).await {
         Ok(accepted) => {
             gateway.metrics.accepted.inc();
             gateway.metrics.accept_seconds.observe(began.elapsed().as_secs_f64());
             accepted.response()
         }
-        Err(refusal) => gateway.refuse(&refusal),
+        Err(refusal) => {
+            gateway.metrics.refused.with_label_values(&[refusal.reason()]).inc();
+            refusal.response()
+        }
     }
 }
 
-/// Any other method on that path.
-pub async fn method_not_allowed(gateway: web::Data<Gateway>) -> HttpResponse {
-    gateway.refuse(&Refusal::MethodNotAllowed)
-}
-
-/// Any other path.
-pub async fn not_found(gateway: web::Data<Gateway>) -> HttpResponse {
-    gateway.refuse(&Refusal::NotFound)
-}
-
 impl Gateway {
-    async fn accept(
+    async fn route(
         &self,
         request: &HttpRequest,
         payload: web::Payload,
     ) -> Result<Accepted, Refusal> {
-        let token = request.match_info().get("token").unwrap_or_default();
+        let token = request.path().strip_prefix(INGRESS).ok_or(Refusal::NotFound)?;
+        if token.is_empty() || token.contains('/') {
+            return Err(Refusal::NotFound);
+        }
+        if request.method() != Method::POST {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        self.accept(token, request, payload).await
+    }
+
+    /// `POST /webhooks/ingress/{token}`
+    async fn accept(
+        &self,
+        token: &str,
+        request: &HttpRequest,
+        payload: web::Payload,
+    ) -> Result<Accepted, Refusal> {
         let webhook = self.doorkeeper.admit(token).await?;
         self.check_open()?;
         let headers = RequestHeaders::read(request.headers())?;
@@ -124,11 +138,6 @@ impl Gateway {
 
     fn why_not_accepted(&self) -> NotAccepted {
         self.check_open().err().unwrap_or(NotAccepted::Overloaded)
-    }
-
-    fn refuse(&self, refusal: &Refusal) -> HttpResponse {
-        self.metrics.refused.with_label_values(&[refusal.reason()]).inc();
-        refusal.response()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::admission::Admission;
 use crate::body::BodyLimits;
 use crate::doorkeeper::Doorkeeper;
 use crate::group_commit::GroupCommit;
-use crate::handler::{Gateway, ingress, method_not_allowed, not_found};
+use crate::handler::{Gateway, answer};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 
@@ -106,13 +106,7 @@ impl GatewayServer {
         let Self { gateway, listener, settings } = self;
         let (address, lifecycle) = (listener.local_addr()?, gateway.lifecycle.clone());
         let server = HttpServer::new(move || {
-            let ingress = web::resource("/webhooks/ingress/{token}")
-                .route(web::post().to(ingress))
-                .default_service(web::to(method_not_allowed));
-            App::new()
-                .app_data(gateway.clone())
-                .service(ingress)
-                .default_service(web::to(not_found))
+            App::new().app_data(gateway.clone()).default_service(web::to(answer))
         })
         .workers(settings.http_threads)
         .max_connections(settings.connections_max.div_ceil(settings.http_threads))

@@ -1,13 +1,25 @@
 //! A keeper: starts a server and ends it with this process, even if that is killed with -9.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// Runs the script given to it in a process group of its own; when our end of its standard input
-/// closes, for whatever reason, it kills the group.
-const SCRIPT: &str = r#"exec 3<&0; eval "$1" <&- 3<&- & cat <&3 >/dev/null; kill -9 -$$"#;
+/// Runs the script given to it as a job, with a process group of its own. When our end of its
+/// standard input closes, for whatever reason, it kills the group and removes the directory, unless
+/// it was told to keep that.
+const SCRIPT: &str = r#"
+set -m
+exec 3<&0
+eval "$1" <&- 3<&- &
+job=$!
+word=
+read -r word <&3
+kill -9 -- -$job 2>/dev/null
+wait 2>/dev/null
+[ "$word" = keep ] || rm -rf "$2"
+"#;
 
 /// A server's keeper; dropping it ends the server.
 pub struct Keeper {
@@ -16,20 +28,32 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts `script` (for `sh`) with an environment, writing its output to `log`.
-    pub fn start(script: &str, environment: &[(String, String)], log: &Path) -> Self {
-        let log = File::options().create(true).append(true).open(log).expect("a log file");
-        let mut child = Command::new("sh")
+    /// Starts `script` (for `bash`) with an environment. Its output goes to `log` in `dir`, which is
+    /// the server's directory.
+    pub fn start(script: &str, environment: &[(String, String)], dir: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(dir.join("log"));
+        let log = log.expect("a log file");
+        let mut child = Command::new("bash")
             .args(["-c", SCRIPT, "keeper", script])
+            .arg(dir)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(log.try_clone().expect("a log file"))
             .stderr(log)
             .process_group(0)
             .spawn()
-            .expect("sh");
+            .expect("bash");
         let input = child.stdin.take();
         Self { child, input }
+    }
+}
+
+impl Keeper {
+    /// Ends the server and keeps its directory.
+    pub fn end_keeping(mut self) {
+        if let Some(input) = &mut self.input {
+            input.write_all(b"keep\n").expect("the keeper listens");
+        }
     }
 }
 
@@ -60,26 +84,9 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// A new directory below the system's temporary one, removed when it is dropped.
-pub struct TempDir(std::path::PathBuf);
-
-impl TempDir {
-    /// Makes one.
-    pub fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("trailpad-{name}-{}", uuid::Uuid::now_v7().simple()));
-        std::fs::create_dir(&path).expect("a temporary directory");
-        Self(path)
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// A new directory below the system's temporary one; the keeper of what lives in it removes it.
+pub fn temp_dir(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("trailpad-{name}-{}", uuid::Uuid::now_v7().simple()));
+    std::fs::create_dir(&dir).expect("a temporary directory");
+    dir
 }

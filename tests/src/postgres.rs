@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::keeper::{Keeper, TempDir, free_port, is_alive, signal};
+use crate::keeper::{Keeper, free_port, is_alive, signal, temp_dir};
 use crate::wait::{wait_blocking, wait_until};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -12,17 +12,17 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 /// A running server; dropping it ends it and removes its data.
 pub struct Postgres {
     keeper: Option<Keeper>,
-    dir: TempDir,
+    dir: PathBuf,
     port: u16,
 }
 
 impl Postgres {
     /// Makes a new cluster and starts it. Durable: fsync stays on, because tests kill it.
     pub async fn start() -> Self {
-        let dir = TempDir::new("postgres");
-        let data = dir.path().join("data").display().to_string();
+        let dir = temp_dir("postgres");
+        let data = dir.join("data").display().to_string();
         if is_root() {
-            run(Command::new("chown").arg("postgres").arg(dir.path()));
+            run(Command::new("chown").arg("postgres").arg(&dir));
         }
         let initdb = bin("initdb").display().to_string();
         let init = format!(
@@ -37,14 +37,14 @@ impl Postgres {
     }
 
     fn launch(&mut self) {
-        let (dir, port) = (self.dir.path().display(), self.port);
+        let (dir, port) = (self.dir.display(), self.port);
         let postgres = bin("postgres");
         let script = format!(
             "{}{} -D {dir}/data -p {port} -k {dir} -c listen_addresses=127.0.0.1 -c max_connections=200",
             prefix(),
             postgres.display()
         );
-        self.keeper = Some(Keeper::start(&script, &[], &self.dir.path().join("log")));
+        self.keeper = Some(Keeper::start(&script, &[], &self.dir));
     }
 
     /// Waits until it takes connections.
@@ -59,7 +59,7 @@ impl Postgres {
     }
 
     fn pid(&self) -> Option<u32> {
-        let pid = std::fs::read_to_string(self.dir.path().join("data/postmaster.pid")).ok()?;
+        let pid = std::fs::read_to_string(self.dir.join("data/postmaster.pid")).ok()?;
         pid.lines().next()?.trim().parse().ok()
     }
 
@@ -69,7 +69,9 @@ impl Postgres {
             signal(pid, "-9");
             wait_blocking("PostgreSQL ends", START_DEADLINE, || !is_alive(pid));
         }
-        self.keeper = None;
+        if let Some(keeper) = self.keeper.take() {
+            keeper.end_keeping();
+        }
     }
 
     /// Starts it again on the same port and data, and waits until it takes connections.
@@ -102,7 +104,7 @@ impl Postgres {
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 }
 

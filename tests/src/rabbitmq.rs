@@ -1,12 +1,13 @@
 //! A private RabbitMQ server from the system's package, with an epmd of its own.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::keeper::{Keeper, TempDir, free_port, is_alive, signal};
+use crate::keeper::{Keeper, free_port, is_alive, signal, temp_dir};
 use crate::wait::{wait_blocking, wait_until};
 
 const START_DEADLINE: Duration = Duration::from_secs(120);
@@ -14,7 +15,7 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 /// A running broker; dropping it ends it and removes its data.
 pub struct RabbitMq {
     keeper: Option<Keeper>,
-    dir: TempDir,
+    dir: PathBuf,
     port: u16,
     environment: Vec<(String, String)>,
 }
@@ -22,14 +23,14 @@ pub struct RabbitMq {
 impl RabbitMq {
     /// Starts a broker with extra settings of its application `rabbit`, as Erlang terms.
     pub async fn start(settings: &str) -> Self {
-        let dir = TempDir::new("rabbitmq");
+        let dir = temp_dir("rabbitmq");
         let (port, dist, epmd) = (free_port(), free_port(), free_port());
-        let path = |name: &str| dir.path().join(name).display().to_string();
+        let path = |name: &str| dir.join(name).display().to_string();
         std::fs::write(path("plugins"), "[].\n").expect("a file");
         std::fs::write(path("advanced.config"), format!("[{{rabbit, [{settings}]}}].\n"))
             .expect("a file");
         let environment = [
-            ("HOME", dir.path().display().to_string()),
+            ("HOME", dir.display().to_string()),
             ("RABBITMQ_NODENAME", format!("trailpad{port}@localhost")),
             ("RABBITMQ_NODE_PORT", port.to_string()),
             ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".into()),
@@ -52,7 +53,7 @@ impl RabbitMq {
     fn launch(&mut self) {
         // The broker finds an epmd that is there, and starts none that would outlive it.
         let script = "epmd & exec /usr/lib/rabbitmq/bin/rabbitmq-server";
-        self.keeper = Some(Keeper::start(script, &self.environment, &self.dir.path().join("log")));
+        self.keeper = Some(Keeper::start(script, &self.environment, &self.dir));
     }
 
     /// Waits until it speaks AMQP.
@@ -75,7 +76,7 @@ impl RabbitMq {
     }
 
     fn pid(&self) -> Option<u32> {
-        std::fs::read_to_string(self.dir.path().join("pid")).ok()?.trim().parse().ok()
+        std::fs::read_to_string(self.dir.join("pid")).ok()?.trim().parse().ok()
     }
 
     /// Kills the broker with -9, and waits until it is gone.
@@ -84,7 +85,9 @@ impl RabbitMq {
             signal(pid, "-9");
             wait_blocking("RabbitMQ ends", START_DEADLINE, || !is_alive(pid));
         }
-        self.keeper = None;
+        if let Some(keeper) = self.keeper.take() {
+            keeper.end_keeping();
+        }
     }
 
     /// Starts it again on the same port and data, and waits until it speaks AMQP.
