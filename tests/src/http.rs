@@ -182,24 +182,51 @@ pub async fn flood(
     all
 }
 
+/// Posts `count` activities as a patient sender does: each again until it is accepted. Tells how
+/// often each status, or a broken connection, was seen.
+pub async fn deliver(
+    url: impl Fn() -> String + Clone + Send + 'static,
+    count: usize,
+    connections: usize,
+    body: impl Fn(usize) -> String + Clone + Send + 'static,
+) -> HashMap<String, usize> {
+    let mut senders = tokio::task::JoinSet::new();
+    for first in 0..connections {
+        let (url, body) = (url.clone(), body.clone());
+        senders.spawn(async move {
+            let (mut tally, mut open) = (HashMap::new(), None);
+            for at in (first..count).step_by(connections) {
+                loop {
+                    let seen = post_on(&mut open, &url(), &body(at)).await;
+                    *tally.entry(format!("{seen:?}")).or_insert(0) += 1;
+                    match seen {
+                        Seen::Status(202) => break,
+                        // What a sender makes of Retry-After, in the time of a test.
+                        _ => tokio::time::sleep(Duration::from_millis(100)).await,
+                    }
+                }
+            }
+            tally
+        });
+    }
+    let mut total = HashMap::new();
+    for (seen, times) in senders.join_all().await.into_iter().flatten() {
+        *total.entry(seen).or_insert(0) += times;
+    }
+    total
+}
+
 async fn post_on(open: &mut Option<Connection>, url: &str, body: &str) -> Seen {
     let (host, path) = split(url);
     let connected = match open.take() {
         Some(connection) if connection.host == host => Ok(connection),
         _ => Connection::open(host).await,
     };
-    let Ok(mut connection) = connected else {
-        // Nobody listens: a sender would wait a moment.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        return Seen::Broken;
-    };
+    let Ok(mut connection) = connected else { return Seen::Broken };
     match connection.request("POST", path, &[JSON], body.as_bytes()).await {
         Ok(answer) => {
             let is_open = answer.headers.get("connection").is_none_or(|value| value != "close");
             *open = is_open.then_some(connection);
-            if answer.status == 503 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
             Seen::Status(answer.status)
         }
         Err(_) => Seen::Broken,

@@ -16,6 +16,8 @@ eval "$1" <&- 3<&- &
 job=$!
 word=
 read -r word <&3
+kill -"$3" -- -$job 2>/dev/null
+for _ in $(seq 50); do kill -0 -- -$job 2>/dev/null || break; sleep 0.1; done
 kill -9 -- -$job 2>/dev/null
 wait 2>/dev/null
 [ "$word" = keep ] || rm -rf "$2"
@@ -29,13 +31,14 @@ pub struct Keeper {
 
 impl Keeper {
     /// Starts `script` (for `bash`) with an environment. Its output goes to `log` in `dir`, which is
-    /// the server's directory.
-    pub fn start(script: &str, environment: &[(String, String)], dir: &Path) -> Self {
+    /// the server's directory; `end` is the signal that ends it.
+    pub fn start(script: &str, environment: &[(String, String)], dir: &Path, end: &str) -> Self {
         let log = File::options().create(true).append(true).open(dir.join("log"));
         let log = log.expect("a log file");
         let mut child = Command::new("bash")
             .args(["-c", SCRIPT, "keeper", script])
             .arg(dir)
+            .arg(end)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(log.try_clone().expect("a log file"))
@@ -86,7 +89,8 @@ pub fn free_port() -> u16 {
 
 /// A new directory below the system's temporary one; the keeper of what lives in it removes it.
 pub fn temp_dir(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("trailpad-{name}-{}", uuid::Uuid::now_v7().simple()));
+    let dir =
+        std::env::temp_dir().join(format!("trailpad-{name}-{}", uuid::Uuid::now_v7().simple()));
     std::fs::create_dir(&dir).expect("a temporary directory");
     dir
 }

@@ -44,7 +44,8 @@ impl Postgres {
             prefix(),
             postgres.display()
         );
-        self.keeper = Some(Keeper::start(&script, &[], &self.dir));
+        // An immediate shutdown (PostgreSQL, 19.5) that still removes its shared memory.
+        self.keeper = Some(Keeper::start(&script, &[], &self.dir, "QUIT"));
     }
 
     /// Waits until it takes connections.

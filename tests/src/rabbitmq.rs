@@ -35,6 +35,12 @@ impl RabbitMq {
             ("RABBITMQ_NODE_PORT", port.to_string()),
             ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".into()),
             ("RABBITMQ_DIST_PORT", dist.to_string()),
+            (
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "-kernel inet_dist_use_interface {127,0,0,1}".into(),
+            ),
+            ("RABBITMQ_CTL_ERL_ARGS", "-start_epmd false -dist_listen false".into()),
+            ("ERL_CRASH_DUMP", path("erl_crash.dump")),
             ("ERL_EPMD_PORT", epmd.to_string()),
             ("ERL_EPMD_ADDRESS", "127.0.0.1".into()),
             ("RABBITMQ_MNESIA_BASE", path("data")),
@@ -53,7 +59,7 @@ impl RabbitMq {
     fn launch(&mut self) {
         // The broker finds an epmd that is there, and starts none that would outlive it.
         let script = "epmd & exec /usr/lib/rabbitmq/bin/rabbitmq-server";
-        self.keeper = Some(Keeper::start(script, &self.environment, &self.dir));
+        self.keeper = Some(Keeper::start(script, &self.environment, &self.dir, "KILL"));
     }
 
     /// Waits until it speaks AMQP.
