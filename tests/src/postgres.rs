@@ -36,7 +36,15 @@ impl Postgres {
         server
     }
 
+    /// Ends what is left of the server; its data stays.
+    fn release(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.end_keeping();
+        }
+    }
+
     fn launch(&mut self) {
+        self.release();
         let (dir, port) = (self.dir.display(), self.port);
         let postgres = bin("postgres");
         let script = format!(
@@ -70,9 +78,7 @@ impl Postgres {
             signal(pid, "-9");
             wait_blocking("PostgreSQL ends", START_DEADLINE, || !is_alive(pid));
         }
-        if let Some(keeper) = self.keeper.take() {
-            keeper.end_keeping();
-        }
+        self.release();
     }
 
     /// Starts it again on the same port and data, and waits until it takes connections.

@@ -56,7 +56,15 @@ impl RabbitMq {
         server
     }
 
+    /// Ends what is left of the server; its data stays.
+    fn release(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.end_keeping();
+        }
+    }
+
     fn launch(&mut self) {
+        self.release();
         // The broker finds an epmd that is there, and starts none that would outlive it.
         let script = "epmd & exec /usr/lib/rabbitmq/bin/rabbitmq-server";
         self.keeper = Some(Keeper::start(script, &self.environment, &self.dir, "KILL"));
@@ -91,9 +99,7 @@ impl RabbitMq {
             signal(pid, "-9");
             wait_blocking("RabbitMQ ends", START_DEADLINE, || !is_alive(pid));
         }
-        if let Some(keeper) = self.keeper.take() {
-            keeper.end_keeping();
-        }
+        self.release();
     }
 
     /// Starts it again on the same port and data, and waits until it speaks AMQP.
