@@ -208,7 +208,7 @@ pub struct WorkerBounds {
     )]
     pub batch_activities_max: String,
     /// Batches worked at a time, each on a database connection of its own
-    #[arg(long, env = "TRAILPAD_LANES", default_value = "2", value_name = "COUNT")]
+    #[arg(long, env = "TRAILPAD_LANES", default_value = "3", value_name = "COUNT")]
     pub lanes: String,
     /// How long an activity that failed waits before each further attempt; after the last it is a
     /// dead letter

@@ -29,7 +29,7 @@ impl Default for Settings {
         Self {
             prefetch_messages: 512,
             batch_activities_max: 2_000,
-            lanes: 2,
+            lanes: 3,
             retry_schedule: RetrySchedule::default(),
             hold_max: Duration::from_secs(600),
             store_backoff_max: Duration::from_secs(15),
