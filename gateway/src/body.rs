@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -69,7 +68,6 @@ async fn next_chunk(payload: &mut Payload) -> Result<Option<Bytes>, Refusal> {
     match payload.next().await {
         None => Ok(None),
         Some(Ok(chunk)) => Ok(Some(chunk)),
-        Some(Err(PayloadError::Overflow)) => Err(Refusal::Corrupt),
         // The sender went away, or sent broken chunks: hardly anybody is left to read the answer.
         Some(Err(_)) => Err(Refusal::Corrupt),
     }

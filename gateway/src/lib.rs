@@ -1,9 +1,7 @@
 //! The ingress role: takes activities from senders and hands them to the queue.
 //!
-//! A request goes authenticate → bound → parse → group commit → confirm → 202; [`handler`] reads
-//! in that order. Knows the domain and its ports, no engine and no worker.
-//!
-//! [`handler`]: self::server
+//! A request goes authenticate → bound → parse → group commit → confirm → 202; `handler.rs`
+//! reads in that order. Knows the domain and its ports, no engine and no worker.
 
 mod admission;
 mod body;
