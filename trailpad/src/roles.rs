@@ -1,9 +1,10 @@
 //! The composition root of the roles: the only place that chooses engines.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus::Registry;
-use trailpad_common::lifecycle::{Lifecycle, Readiness};
+use trailpad_common::lifecycle::{Lifecycle, LifecycleWatch, Phase, Readiness};
 use trailpad_common::ports::Queue;
 use trailpad_engines::postgres::{PostgresDirectory, PostgresStore};
 use trailpad_engines::rabbitmq::RabbitQueue;
@@ -13,6 +14,9 @@ use trailpad_worker::Worker;
 use crate::config::{Engines, GatewayConfig, WorkerConfig};
 use crate::failure::Failure;
 use crate::{ops, signals};
+
+/// For handing back what is in hand, once the drain timeout has passed.
+const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs a gateway until it is told to stop.
 pub async fn gateway(config: GatewayConfig) -> Result<(), Failure> {
@@ -49,8 +53,20 @@ pub async fn worker(config: WorkerConfig) -> Result<(), Failure> {
     let readiness = Readiness::new(lifecycle.watch(), worker.health());
     ops::start(config.ops_listen, registry, readiness)
         .map_err(|error| Failure::listen(config.ops_listen, &error))?;
+    let watch = lifecycle.watch();
     signals::follow(lifecycle, drain_timeout)?;
-    worker.run().await?;
+    tokio::select! {
+        ended = worker.run() => ended?,
+        () = handing_back_takes_too_long(&watch) => {
+            tracing::warn!("leaving with messages in hand: the broker gives them out again");
+        }
+    }
     tracing::info!("the worker has ended");
     Ok(())
+}
+
+/// A link that answers nothing must not keep the process past its deadline.
+async fn handing_back_takes_too_long(lifecycle: &LifecycleWatch) {
+    lifecycle.reached(Phase::Stopping).await;
+    tokio::time::sleep(HAND_BACK_TIMEOUT).await;
 }

@@ -211,3 +211,110 @@ fn log_dead(envelope: &Envelope<'_>, cause: &Cause) {
 fn trace<'e>(envelope: &'e Envelope<'_>) -> Option<&'e str> {
     envelope.traceparent.as_deref()
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use trailpad_common::id::{ActivityId, WebhookId};
+    use trailpad_common::lifecycle::Lifecycle;
+
+    use super::*;
+
+    /// A publisher that remembers what it was given, and whose retry queues may be full.
+    #[derive(Default)]
+    struct Remembering {
+        published: Vec<(Destination, MessageKind, Vec<u8>)>,
+        retries_are_full: bool,
+        failures_left: usize,
+    }
+
+    #[async_trait]
+    impl Publisher for Remembering {
+        async fn publish(
+            &mut self,
+            to: Destination,
+            kind: MessageKind,
+            body: &[u8],
+        ) -> Result<(), PublishError> {
+            if self.retries_are_full && matches!(to, Destination::Retry(_)) {
+                return Err(PublishError::Refused("full".into()));
+            }
+            if self.failures_left > 0 {
+                self.failures_left -= 1;
+                return Err(PublishError::Unknown("cut".into()));
+            }
+            self.published.push((to, kind, body.to_vec()));
+            Ok(())
+        }
+    }
+
+    fn failed(attempt: u32) -> (Envelope<'static>, Failure) {
+        let received_at = Instant::from_unix_micros(0);
+        let envelope = Envelope {
+            id: ActivityId::received_at(received_at),
+            webhook_id: WebhookId::generate(),
+            received_at,
+            attempt,
+            traceparent: None,
+            activity: "{}",
+        };
+        let cause = Cause { reason: Reason::UnknownMember, error: "nobody".into() };
+        (envelope, Failure::Transient(cause))
+    }
+
+    async fn publish(publisher: &mut Remembering, failed: Vec<(Envelope<'_>, Failure)>) -> Metrics {
+        let metrics = Metrics::register(&prometheus::Registry::new()).expect("fresh registry");
+        let (lifecycle, schedule) = (Lifecycle::default(), RetrySchedule::default());
+        let outbox = Outbox::sort(failed, &[], &schedule).expect("nothing stays");
+        outbox.publish(publisher, &metrics, &lifecycle.watch()).await.expect("nothing stops it");
+        metrics
+    }
+
+    #[tokio::test]
+    async fn activities_that_fail_alike_share_a_message_as_their_next_attempt() {
+        let mut publisher = Remembering::default();
+        publish(&mut publisher, vec![failed(1), failed(2), failed(1)]).await;
+        let (seconds, attempts): (Vec<_>, Vec<Vec<u32>>) = publisher
+            .published
+            .iter()
+            .map(|(to, _, body)| {
+                let read = trailpad_common::envelope::read(body);
+                (
+                    *to,
+                    read.into_iter().map(|envelope| envelope.expect("readable").attempt).collect(),
+                )
+            })
+            .unzip();
+        let retry = |seconds| Destination::Retry(Duration::from_secs(seconds));
+        assert_eq!(seconds, [retry(10), retry(60)]);
+        assert_eq!(attempts, [vec![2, 2], vec![3]]);
+    }
+
+    #[tokio::test]
+    async fn what_a_full_retry_queue_refuses_is_a_dead_letter_at_once() {
+        let mut publisher = Remembering { retries_are_full: true, ..Remembering::default() };
+        let metrics = publish(&mut publisher, vec![failed(1), failed(1)]).await;
+        let [(to, kind, body)] = &publisher.published[..] else { panic!("one message") };
+        assert_eq!((*to, *kind), (Destination::Dead, MessageKind::DeadLetters));
+        let text = String::from_utf8_lossy(body);
+        assert_eq!(text.matches("retries-full").count(), 2);
+        assert!(text.contains("nobody"), "and the cause is kept: {text}");
+        assert_eq!(metrics.dead_lettered.with_label_values(&["retries-full"]).get(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_confirmed_is_published_again() {
+        let mut publisher = Remembering { failures_left: 2, ..Remembering::default() };
+        publish(&mut publisher, vec![failed(4)]).await;
+        assert_eq!(publisher.published.len(), 1);
+    }
+
+    #[test]
+    fn a_failure_of_the_environment_keeps_the_whole_batch_in_hand() {
+        let (envelope, _) = failed(1);
+        let away = Unavailable("away".into());
+        let failed = vec![failed(1), (envelope, Failure::Unavailable(away.clone()))];
+        let stay = Outbox::sort(failed, &[], &RetrySchedule::default()).err();
+        assert_eq!(stay, Some(Stay::Hold(away)));
+    }
+}
