@@ -92,3 +92,25 @@ async fn a_wrong_configuration_is_refused_with_every_fault_at_once() {
     }
     assert!(!error.contains("SECRET"));
 }
+
+#[tokio::test]
+async fn a_worker_whose_store_answers_nothing_still_ends_by_its_deadline_and_loses_nothing() {
+    let sandbox = Sandbox::new().await;
+    let webhook = sandbox.seed().await;
+    let gateway = sandbox.gateway(&[]).await;
+    let (proxy, through_proxy) = Proxy::of_url(&sandbox.database_url).await;
+    let behind = Sandbox { database_url: through_proxy, ..sandbox.clone() };
+    let worker = behind.worker(&["--drain-timeout", "1s"]).await;
+    proxy.freeze();
+    let url = webhook.url(&gateway).await;
+    let seen = flood(move || url.clone(), 100, 10, |at| activity(&format!("a-{at}"))).await;
+    assert!(seen.iter().all(|(_, seen)| *seen == Seen::Status(202)));
+    let in_hand = async || worker.metric("trailpad_worker_in_hand_activities").await;
+    wait_until("the worker waits for its store", SOON, in_hand, |count| *count > 0.0).await;
+    let began = std::time::Instant::now();
+    assert_eq!(worker.terminate().await, Some(0));
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    let _worker = sandbox.worker(&[]).await;
+    sandbox.wait_rows(100, SOON).await;
+    assert_eq!(sandbox.number("SELECT count(*) FROM activities").await, 100);
+}

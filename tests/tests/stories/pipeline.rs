@@ -103,8 +103,13 @@ async fn a_member_added_while_the_activity_is_retried_gets_it() {
     let worker = sandbox.worker(&["--retry-schedule", "1s,1s,1s,1s,1s,1s"]).await;
     let body =
         r#"{"title":"T","startTime":"2024-08-03T11:30:00Z","memberEmail":" Jane@Example.com"}"#;
-    assert_eq!(post(&webhook.url(&gateway).await, body).await.status, 202);
+    let trace = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let headers = [trailpad_tests::http::JSON, trace];
+    let url = webhook.url(&gateway).await;
+    let answer = trailpad_tests::http::request("POST", &url, &headers, body.as_bytes()).await;
+    assert_eq!(answer.expect("an answer").status, 202);
     worker.wait_log("an activity is retried later").await;
+    worker.wait_log(trace.1).await;
     sandbox.cli(&["member", "add", "--workspace", "Acme", "--email", "jane@example.com"]).await;
     sandbox.wait_rows(1, SOON).await;
     let rows = sandbox.json(&["activity", "list"]).await;
