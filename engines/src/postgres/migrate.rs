@@ -55,7 +55,7 @@ async fn lock(client: &tokio_postgres::Client) -> Result<(), Unavailable> {
 fn describe(error: &refinery::Error) -> String {
     use refinery::error::Kind;
     match error.kind() {
-        Kind::DivergentVersion(ours, theirs) => format!(
+        Kind::DivergentVersion(theirs, ours) => format!(
             "the database was migrated by another version ({theirs}) than this one has ({ours})"
         ),
         Kind::MissingVersion(migration) => format!(

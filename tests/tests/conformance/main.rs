@@ -13,11 +13,15 @@ use trailpad_common::admin::{Admin, NewWebhook, Webhook};
 use trailpad_common::email::Email;
 use trailpad_common::ports::{DirectorySource, Store};
 use trailpad_common::token::NewToken;
+use tempfile::TempDir;
 use trailpad_engines::postgres::{Config, PostgresAdmin, PostgresDirectory, PostgresStore};
+use trailpad_engines::sqlite::{DataDir, SqliteAdmin, SqliteDirectory, SqliteStore};
 use trailpad_tests::Sandbox;
 
 /// A store engine with an empty store.
 struct StoreEngine {
+    /// Holds the data directory of an embedded one.
+    _directory: Option<TempDir>,
     store: Arc<dyn Store>,
     admin: Arc<dyn Admin>,
     directory: Box<dyn DirectorySource>,
@@ -25,13 +29,36 @@ struct StoreEngine {
 
 /// Every store engine there is.
 async fn store_engines() -> Vec<StoreEngine> {
+    vec![postgres().await, sqlite()]
+}
+
+async fn postgres() -> StoreEngine {
     let sandbox = Sandbox::new().await;
     let config = Config::parse(&sandbox.database_url, "conformance").expect("a URL");
-    vec![StoreEngine {
+    StoreEngine {
+        _directory: None,
         store: Arc::new(PostgresStore::new(&config, 4)),
         admin: Arc::new(PostgresAdmin::new(&config)),
         directory: Box::new(PostgresDirectory::new(config)),
-    }]
+    }
+}
+
+fn sqlite() -> StoreEngine {
+    let (directory, data) = data_dir();
+    StoreEngine {
+        _directory: Some(directory),
+        store: Arc::new(SqliteStore::open(&data).expect("a store")),
+        admin: Arc::new(SqliteAdmin::open(&data).expect("a store")),
+        directory: Box::new(SqliteDirectory::open(&data).expect("a store")),
+    }
+}
+
+/// A data directory with new files.
+fn data_dir() -> (TempDir, DataDir) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = DataDir::at(directory.path());
+    data.migrate(&data.lock().expect("ours")).expect("migrated");
+    (directory, data)
 }
 
 fn email(text: &str) -> Email {

@@ -1,0 +1,186 @@
+//! What people look at: webhooks, activities, dead letters. Long lists are read in pages, each a
+//! snapshot of its own, so that a reader never holds up a checkpoint of the write-ahead log.
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, Params, Row, params};
+use serde_json::value::RawValue;
+use trailpad_common::admin::{ActivityFilter, AdminError, BuriedLetter, StoredActivity, Webhook};
+use trailpad_common::email::Email;
+use trailpad_common::id::{ActivityId, WebhookId};
+use trailpad_common::instant::Instant;
+use trailpad_common::token::PublicId;
+use uuid::Uuid;
+
+use super::{away, not_found};
+use crate::sqlite::file::Database;
+
+const PAGE_ROWS: u32 = 500;
+
+const WEBHOOKS: &str = "
+SELECT w.id, s.name, p.name, w.name, m.email, w.public_id, w.created_at, w.revoked_at
+FROM webhooks w
+JOIN projects p ON p.id = w.project_id
+JOIN workspaces s ON s.id = p.workspace_id
+JOIN members m ON m.id = w.creator_id
+WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR w.id = ?2)
+ORDER BY w.id DESC
+";
+
+const ACTIVITIES: &str = r#"
+SELECT a.id, a.webhook_id, a.project_id, a.title, a.description, a.start_time, a.end_time, a."trigger",
+       a.event, m.email, a.external_id, a.metadata, a.received_at, a.stored_at
+FROM activities a
+JOIN members m ON m.id = a.member_id
+WHERE (?1 IS NULL OR a.webhook_id = ?1) AND (?2 IS NULL OR a.external_id = ?2)
+  AND (a.received_at, a.id) < (?3, ?4)
+ORDER BY a.received_at DESC, a.id DESC
+LIMIT ?5
+"#;
+
+const DEAD_LETTERS: &str = "
+SELECT d.id, d.webhook_id, d.external_id, d.reason, d.error, d.attempts, d.received_at, d.dead_at,
+       EXISTS (SELECT 1 FROM activities a WHERE a.id = d.id)
+       OR EXISTS (SELECT 1 FROM activities a
+                  WHERE a.webhook_id = d.webhook_id AND a.external_id = d.external_id
+                    AND (a.content_id = d.id OR a.received_at >= d.received_at))
+FROM dead_letters d
+WHERE (d.dead_at, d.id) < (?1, ?2)
+ORDER BY d.dead_at DESC, d.id DESC
+LIMIT ?3
+";
+
+/// Where a page goes on: instant and id of the last row before it.
+type Place = (i64, Uuid);
+
+/// Before everything, the newest first.
+const BEGINNING: Place = (i64::MAX, Uuid::max());
+
+/// Every row of a short list.
+pub(super) fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, AdminError> {
+    let list = || connection.prepare_cached(sql)?.query_map(values, read)?.collect();
+    let rows: rusqlite::Result<Vec<T>> = list();
+    rows.map_err(away)
+}
+
+/// Reads page after page, letting others at the connection and the file in between.
+fn paged<T>(
+    limit: u32,
+    mut page: impl FnMut(Place, u32) -> Result<Vec<T>, AdminError>,
+    place: impl Fn(&T) -> (Instant, ActivityId),
+) -> Result<Vec<T>, AdminError> {
+    let mut rows = Vec::new();
+    let mut at = BEGINNING;
+    loop {
+        let left = limit.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
+        let wanted = left.min(PAGE_ROWS);
+        let next = page(at, wanted)?;
+        let is_last = next.len() < PAGE_ROWS as usize;
+        rows.extend(next);
+        match rows.last() {
+            Some(last) if !is_last => {
+                let (instant, id) = place(last);
+                at = (instant.unix_micros(), id.uuid());
+            }
+            _ => return Ok(rows),
+        }
+    }
+}
+
+pub(super) fn webhooks(
+    connection: &Connection,
+    workspace: Option<&str>,
+    id: Option<WebhookId>,
+) -> Result<Vec<Webhook>, AdminError> {
+    all(connection, WEBHOOKS, params![workspace, id.map(|id| id.uuid())], webhook_of)
+}
+
+pub(super) fn webhook(connection: &Connection, id: WebhookId) -> Result<Webhook, AdminError> {
+    webhooks(connection, None, Some(id))?.into_iter().next().ok_or_else(|| {
+        not_found(format!("there is no webhook {id}: `trailpad webhook list` shows them all"))
+    })
+}
+
+fn webhook_of(row: &Row<'_>) -> rusqlite::Result<Webhook> {
+    let public_id = PublicId::parse(row.get_ref(5)?.as_str()?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(5, Type::Text, error.into()))?;
+    Ok(Webhook {
+        id: row.get::<_, Uuid>(0)?.into(),
+        workspace: row.get(1)?,
+        project: row.get(2)?,
+        name: row.get(3)?,
+        creator: Email::folded(row.get_ref(4)?.as_str()?),
+        public_id,
+        created_at: at(row, 6)?,
+        revoked_at: maybe_at(row, 7)?,
+    })
+}
+
+pub(super) fn activities(
+    database: &Database,
+    filter: &ActivityFilter,
+) -> Result<Vec<StoredActivity>, AdminError> {
+    let webhook = filter.webhook_id.map(|id| id.uuid());
+    let page = |(instant, id), limit| {
+        let values = params![webhook, filter.external_id, instant, id, limit];
+        database.with(|connection| all(connection, ACTIVITIES, values, activity))
+    };
+    paged(filter.limit, page, |row| (row.received_at, row.id))
+}
+
+fn activity(row: &Row<'_>) -> rusqlite::Result<StoredActivity> {
+    let metadata: Option<String> = row.get(11)?;
+    Ok(StoredActivity {
+        id: row.get::<_, Uuid>(0)?.into(),
+        webhook_id: row.get::<_, Uuid>(1)?.into(),
+        project_id: row.get::<_, Uuid>(2)?.into(),
+        title: row.get(3)?,
+        description: row.get(4)?,
+        start_time: at(row, 5)?,
+        end_time: maybe_at(row, 6)?,
+        trigger: row.get(7)?,
+        event: row.get(8)?,
+        member_email: Email::folded(row.get_ref(9)?.as_str()?),
+        external_id: row.get(10)?,
+        metadata: metadata.and_then(|text| RawValue::from_string(text).ok()),
+        received_at: at(row, 12)?,
+        stored_at: at(row, 13)?,
+    })
+}
+
+pub(super) fn dead_letters(
+    database: &Database,
+    limit: u32,
+) -> Result<Vec<BuriedLetter>, AdminError> {
+    let page = |(instant, id), limit| {
+        let values = params![instant, id, limit];
+        database.with(|connection| all(connection, DEAD_LETTERS, values, buried))
+    };
+    paged(limit, page, |letter| (letter.dead_at, letter.id))
+}
+
+fn buried(row: &Row<'_>) -> rusqlite::Result<BuriedLetter> {
+    Ok(BuriedLetter {
+        id: row.get::<_, Uuid>(0)?.into(),
+        webhook_id: row.get::<_, Option<Uuid>>(1)?.map(Into::into),
+        external_id: row.get(2)?,
+        reason: row.get(3)?,
+        error: row.get(4)?,
+        attempts: row.get(5)?,
+        received_at: maybe_at(row, 6)?,
+        dead_at: at(row, 7)?,
+        settled: row.get(8)?,
+    })
+}
+
+fn at(row: &Row<'_>, column: usize) -> rusqlite::Result<Instant> {
+    Ok(Instant::from_unix_micros(row.get(column)?))
+}
+
+fn maybe_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Instant>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Instant::from_unix_micros))
+}

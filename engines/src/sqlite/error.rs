@@ -1,0 +1,77 @@
+//! SQLite's errors: whose fault, and in words that quote nothing of a payload.
+
+use rusqlite::{Error, ErrorCode};
+use trailpad_common::failure::Unavailable;
+use trailpad_common::ports::StoreError;
+
+/// Whose fault an error is: a row's only where it surely is (sqlite.org/rescode.html).
+pub(super) fn store_error(error: &Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch,
+        ) => StoreError::Refused(describe(error)),
+        _ => StoreError::Unavailable(unavailable(error)),
+    }
+}
+
+/// An error for which nobody's row is to blame.
+pub(super) fn unavailable(error: &Error) -> Unavailable {
+    Unavailable(describe(error))
+}
+
+/// The error in words: only fixed texts, and SQLite's number.
+pub(super) fn describe(error: &Error) -> String {
+    let Error::SqliteFailure(failure, _) = error else {
+        return "the file holds something unexpected".to_owned();
+    };
+    let words = match failure.code {
+        ErrorCode::ConstraintViolation => "a constraint was violated",
+        ErrorCode::TooBig => "a value is too large",
+        ErrorCode::TypeMismatch => "a value has the wrong type",
+        ErrorCode::DiskFull => "the disk is full",
+        ErrorCode::ReadOnly => "the file is read-only",
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
+            "another process keeps the file busy"
+        }
+        ErrorCode::DatabaseCorrupt => "the file is damaged",
+        ErrorCode::NotADatabase => "the file is damaged, or no SQLite database",
+        ErrorCode::SystemIoFailure => "the disk failed to read or write",
+        ErrorCode::CannotOpen => "the file can't be opened",
+        ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied => {
+            "the file may not be opened"
+        }
+        ErrorCode::OutOfMemory => "out of memory",
+        _ => "SQLite failed",
+    };
+    format!("{words} (SQLite error {})", failure.extended_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    fn error(code: std::os::raw::c_int) -> Error {
+        Error::SqliteFailure(ffi::Error::new(code), Some("SECRET".to_owned()))
+    }
+
+    #[test]
+    fn each_kind_of_error_is_blamed_on_a_row_only_if_it_is_one_rows() {
+        for code in [ffi::SQLITE_CONSTRAINT_CHECK, ffi::SQLITE_TOOBIG, ffi::SQLITE_MISMATCH] {
+            assert!(matches!(store_error(&error(code)), StoreError::Refused(_)), "{code}");
+        }
+        for code in [
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_IOERR_FSYNC,
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_READONLY,
+            ffi::SQLITE_NOTADB,
+        ] {
+            let seen = store_error(&error(code));
+            assert!(matches!(seen, StoreError::Unavailable(_)), "{code}");
+            assert!(!seen.to_string().contains("SECRET"), "{seen}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! A database file: how it is opened, and one connection to it.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Result, TransactionBehavior};
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// Another process's write transaction is waited for so long.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The write-ahead log shrinks to this after it was larger.
+const LOG_BYTES_KEPT: i64 = 16 << 20;
+
+/// Opens a file that is there, with the settings that everybody has to share.
+///
+/// In WAL mode with `synchronous=FULL` a commit is on the disk when it returns
+/// (sqlite.org/pragma.html#pragma_synchronous).
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// One connection, used by one task at a time.
+pub(super) struct Database(Mutex<Connection>);
+
+impl Database {
+    pub fn new(connection: Connection) -> Self {
+        Self(Mutex::new(connection))
+    }
+
+    /// Works on the connection. The other tasks of this thread go on elsewhere meanwhile.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Connection) -> T) -> T {
+        let work = || work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+            _ => work(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_on_the_disk_when_it_returns() {
+        let path = std::env::temp_dir().join(format!("trailpad-{}.db", uuid::Uuid::now_v7()));
+        std::fs::File::create(&path).expect("a file");
+        let connection = open(&path).expect("opened");
+        let setting = |name: &str| -> String {
+            let read = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+            format!("{:?}", connection.pragma_query_value(None, name, read).expect("a value"))
+        };
+        assert_eq!(setting("journal_mode"), r#"Text("wal")"#);
+        assert_eq!(setting("synchronous"), "Integer(2)", "2 is FULL");
+        drop(connection);
+        std::fs::remove_file(&path).expect("removed");
+    }
+}

@@ -1,0 +1,116 @@
+//! The store on SQLite.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use trailpad_common::failure::Unavailable;
+use trailpad_common::instant::Instant;
+use trailpad_common::ports::{
+    DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, ResolvedMember, Store, StoreError,
+};
+use uuid::Uuid;
+
+use super::data_dir::DataDir;
+use super::error::store_error;
+use super::file::Database;
+use super::insert::insert;
+
+const RESOLVE: &str = "
+SELECT w.project_id, w.creator_id, m.id, m.ended_at
+FROM webhooks w
+JOIN projects p ON p.id = w.project_id
+LEFT JOIN members m ON m.workspace_id = p.workspace_id AND m.email = ?2
+WHERE w.id = ?1
+";
+
+const BURY: &str = "
+INSERT INTO dead_letters (id, webhook_id, external_id, received_at, traceparent, attempts, reason,
+                          error, payload, dead_at, stored_at)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+ON CONFLICT DO NOTHING
+";
+
+/// Activities and dead letters in a file.
+pub struct SqliteStore {
+    database: Database,
+}
+
+impl SqliteStore {
+    /// Opens the store of a data directory.
+    ///
+    /// # Errors
+    /// It can't be opened, or has another version's schema.
+    pub fn open(directory: &DataDir) -> std::result::Result<Self, Unavailable> {
+        Ok(Self { database: Database::new(directory.open_store()?) })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn resolve(
+        &self,
+        queries: &[MemberQuery],
+    ) -> std::result::Result<Vec<Option<Resolution>>, StoreError> {
+        let answers: Result<Vec<_>> = self
+            .database
+            .with(|connection| queries.iter().map(|query| resolve(connection, query)).collect());
+        answers.map_err(|error| store_error(&error))
+    }
+
+    async fn insert(
+        &self,
+        batch: &[NewActivity<'_>],
+    ) -> std::result::Result<Inserted, StoreError> {
+        let stored = self.database.with(|connection| {
+            let transaction = connection.transaction()?;
+            let inserted = insert(&transaction, batch)?;
+            transaction.commit()?;
+            Ok(inserted)
+        });
+        stored.map_err(|error: rusqlite::Error| store_error(&error))
+    }
+
+    async fn bury(&self, dead: &[DeadLetter]) -> std::result::Result<(), StoreError> {
+        let buried = self.database.with(|connection| {
+            let transaction = connection.transaction()?;
+            let stored_at = Instant::now().unix_micros();
+            dead.iter().try_for_each(|letter| bury(&transaction, letter, stored_at))?;
+            transaction.commit()
+        });
+        buried.map_err(|error| store_error(&error))
+    }
+}
+
+fn resolve(connection: &Connection, query: &MemberQuery) -> Result<Option<Resolution>> {
+    let email = query.email.as_ref().map(|email| email.as_str());
+    connection
+        .prepare_cached(RESOLVE)?
+        .query_row(params![query.webhook_id.uuid(), email], resolution)
+        .optional()
+}
+
+fn resolution(row: &Row<'_>) -> Result<Resolution> {
+    let ended_at = row.get::<_, Option<i64>>(3)?.map(Instant::from_unix_micros);
+    let member = row.get::<_, Option<Uuid>>(2)?;
+    Ok(Resolution {
+        project_id: row.get::<_, Uuid>(0)?.into(),
+        creator_id: row.get::<_, Uuid>(1)?.into(),
+        member: member.map(|id| ResolvedMember { id: id.into(), ended_at }),
+    })
+}
+
+fn bury(connection: &Connection, letter: &DeadLetter, stored_at: i64) -> Result<()> {
+    connection.prepare_cached(BURY)?.execute(params![
+        letter.id.uuid(),
+        letter.webhook_id.map(|id| id.uuid()),
+        letter.external_id,
+        letter.received_at.map(Instant::unix_micros),
+        letter.traceparent,
+        letter.attempts,
+        letter.reason.as_str(),
+        letter.error,
+        letter.payload,
+        letter.dead_at.unix_micros(),
+        stored_at,
+    ])?;
+    Ok(())
+}
