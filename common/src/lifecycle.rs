@@ -94,7 +94,10 @@ impl Readiness {
             Health::Up => None,
             Health::Down(why) => Some(format!("{name}: {why}")),
         });
-        draining.into_iter().chain(down).collect()
+        let mut reasons: Vec<String> = draining.into_iter().chain(down).collect();
+        // Roles of one process share parts.
+        reasons.dedup();
+        reasons
     }
 }
 
@@ -105,10 +108,10 @@ mod tests {
     #[test]
     fn a_role_is_ready_while_its_parts_are_up_and_it_is_not_draining() {
         let lifecycle = Lifecycle::default();
-        let (broker, health) = watch::channel(Health::Down("connecting".into()));
-        let readiness = Readiness::new(lifecycle.watch(), vec![("broker", health)]);
-        assert_eq!(readiness.reasons(), ["broker: connecting"]);
-        broker.send_replace(Health::Up);
+        let (queue, health) = watch::channel(Health::Down("connecting".into()));
+        let readiness = Readiness::new(lifecycle.watch(), vec![("queue", health)]);
+        assert_eq!(readiness.reasons(), ["queue: connecting"]);
+        queue.send_replace(Health::Up);
         assert!(readiness.reasons().is_empty());
         lifecycle.enter(Phase::Draining);
         assert_eq!(readiness.reasons(), ["shutting down"]);

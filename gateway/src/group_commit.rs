@@ -9,7 +9,7 @@ use std::time::{Duration, Instant as Clock};
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
-use tracing::warn;
+use tracing::{debug, warn};
 use trailpad_common::envelope::{Batch, Envelope};
 use trailpad_common::id::{ActivityId, WebhookId};
 use trailpad_common::instant::Instant;
@@ -166,7 +166,7 @@ impl Slot {
                 Outcome::Accepted
             }
             Err(error) => {
-                warn!(activities = tickets.len(), %error, "a message was not confirmed");
+                report(&error, tickets.len());
                 outcome_of(&error)
             }
         };
@@ -190,6 +190,14 @@ fn compose(gathered: Vec<Waiting>) -> (Vec<u8>, Vec<TicketHolder>) {
         }
     }
     (batch.finish(), tickets)
+}
+
+/// What never reached the queue is told by its health, once, and not by each message.
+fn report(error: &PublishError, activities: usize) {
+    match error {
+        PublishError::NotAccepted(_) => debug!(activities, %error, "a message was not accepted"),
+        _ => warn!(activities, %error, "a message was not confirmed"),
+    }
 }
 
 fn outcome_of(error: &PublishError) -> Outcome {

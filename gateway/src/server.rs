@@ -91,10 +91,15 @@ impl GatewayServer {
         Ok(Self { gateway: web::Data::new(gateway), listener, settings })
     }
 
+    /// Where senders reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap_or(self.settings.listen)
+    }
+
     /// What the gateway needs to be ready.
     pub fn health(&self) -> Vec<(&'static str, HealthWatch)> {
         let directory = self.gateway.doorkeeper.health();
-        vec![("broker", self.gateway.queue_health.clone()), ("directory", directory)]
+        vec![("queue (publishing)", self.gateway.queue_health.clone()), ("directory", directory)]
     }
 
     /// Serves until the lifecycle drains; returns when what was in flight is answered, or the

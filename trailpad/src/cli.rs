@@ -7,8 +7,9 @@ use clap::{Args, Parser, Subcommand};
 
 /// Trailpad ingest: takes activities from any tool over HTTP and stores each exactly once.
 ///
-/// A gateway answers senders and publishes to RabbitMQ; workers store into PostgreSQL. Every flag
-/// can be given as an environment variable, secrets also as a file.
+/// `trailpad serve` runs everything at once, without any server. To scale, run `gateway` and
+/// `worker` on RabbitMQ and PostgreSQL. Every flag can be given as an environment variable,
+/// secrets also as a file.
 #[derive(Parser)]
 #[command(name = "trailpad", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
@@ -31,7 +32,9 @@ pub struct LogArgs {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Bring the database's schema to this version; safe to run from several places at once
+    /// Run everything in this one process, on files of its own: no server is needed
+    Serve(Box<ServeArgs>),
+    /// Bring the store's schema to this version; safe to run from several places at once
     Migrate(MigrateArgs),
     /// Run a gateway: take activities over HTTP and hand them to the queue
     Gateway(Box<GatewayArgs>),
@@ -69,6 +72,24 @@ pub struct DatabaseArgs {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Database")]
+pub struct StoreArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Where the embedded files are, if no database URL is given [default: ./trailpad-data]
+    #[arg(long, env = "TRAILPAD_DATA_DIR", value_name = "DIRECTORY")]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Bounds")]
+pub struct DrainArgs {
+    /// How long what is in hand may take to finish after SIGTERM or Ctrl-C
+    #[arg(long, env = "TRAILPAD_DRAIN_TIMEOUT", default_value = "25s", value_name = "TIME")]
+    pub drain_timeout: String,
+}
+
+#[derive(Args)]
 #[command(next_help_heading = "Queue")]
 pub struct QueueArgs {
     /// Where RabbitMQ is: amqp://user:password@host:5672/vhost, or amqps:// for TLS
@@ -87,10 +108,17 @@ pub struct QueueArgs {
     pub queue: String,
 }
 
+impl QueueArgs {
+    /// Whether a broker is named.
+    pub fn is_given(&self) -> bool {
+        self.amqp_url.is_some() || self.amqp_url_file.is_some()
+    }
+}
+
 #[derive(Args)]
 pub struct MigrateArgs {
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub store: StoreArgs,
 }
 
 #[derive(Args)]
@@ -110,11 +138,13 @@ pub struct GatewayArgs {
     #[arg(long, env = "TRAILPAD_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub store: StoreArgs,
     #[command(flatten)]
     pub queue: QueueArgs,
     #[command(flatten)]
     pub bounds: GatewayBounds,
+    #[command(flatten)]
+    pub drain: DrainArgs,
 }
 
 #[derive(Args)]
@@ -170,9 +200,6 @@ pub struct GatewayBounds {
         value_name = "TIME"
     )]
     pub directory_staleness_max: String,
-    /// How long requests in flight may take to finish after SIGTERM
-    #[arg(long, env = "TRAILPAD_DRAIN_TIMEOUT", default_value = "25s", value_name = "TIME")]
-    pub drain_timeout: String,
 }
 
 #[derive(Args)]
@@ -186,11 +213,53 @@ pub struct WorkerArgs {
     )]
     pub ops_listen: String,
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub store: StoreArgs,
     #[command(flatten)]
     pub queue: QueueArgs,
     #[command(flatten)]
     pub bounds: WorkerBounds,
+    #[command(flatten)]
+    pub drain: DrainArgs,
+}
+
+#[derive(Args)]
+pub struct ServeArgs {
+    /// Where senders post to; port 0 takes a free one
+    #[arg(long, env = "TRAILPAD_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: String,
+    /// Where /livez, /readyz and /metrics are; keep it from the public
+    #[arg(
+        long,
+        env = "TRAILPAD_OPS_LISTEN",
+        default_value = "127.0.0.1:9081",
+        value_name = "ADDRESS"
+    )]
+    pub ops_listen: String,
+    /// The URL under which senders reach this gateway [default: the address it listens on]
+    #[arg(long, env = "TRAILPAD_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Who owns the workspace that a first start makes
+    #[arg(long, env = "TRAILPAD_OWNER", default_value = "owner@example.com", value_name = "EMAIL")]
+    pub owner: String,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Disk space that is kept free for storing what was accepted; below it the answer is 503
+    #[arg(
+        long,
+        env = "TRAILPAD_FREE_BYTES_MIN",
+        default_value = "67108864",
+        value_name = "BYTES",
+        help_heading = "Bounds"
+    )]
+    pub free_bytes_min: String,
+    #[command(flatten)]
+    pub queue: QueueArgs,
+    #[command(flatten)]
+    pub gateway: GatewayBounds,
+    #[command(flatten)]
+    pub worker: WorkerBounds,
+    #[command(flatten)]
+    pub drain: DrainArgs,
 }
 
 #[derive(Args)]
@@ -226,9 +295,6 @@ pub struct WorkerBounds {
     /// The longest wait between two attempts to reach a database that is away
     #[arg(long, env = "TRAILPAD_STORE_BACKOFF_MAX", default_value = "15s", value_name = "TIME")]
     pub store_backoff_max: String,
-    /// How long the batches in hand may take to finish after SIGTERM
-    #[arg(long, env = "TRAILPAD_DRAIN_TIMEOUT", default_value = "25s", value_name = "TIME")]
-    pub drain_timeout: String,
 }
 
 /// What every command that looks or changes has.
@@ -238,7 +304,7 @@ pub struct CommandArgs {
     #[arg(long, env = "TRAILPAD_JSON")]
     pub json: bool,
     #[command(flatten)]
-    pub database: DatabaseArgs,
+    pub store: StoreArgs,
 }
 
 #[derive(Subcommand)]

@@ -7,13 +7,14 @@ use trailpad_common::email::Email;
 use trailpad_common::id::WebhookId;
 use trailpad_common::instant::Instant;
 use trailpad_common::token::NewToken;
-use trailpad_engines::postgres::{self, PostgresAdmin};
+use trailpad_engines::postgres;
 
 use crate::cli::{
     ActivityCommand, CommandArgs, DeadLetterCommand, MemberCommand, MigrateArgs, ProjectCommand,
     WebhookCommand, WorkspaceCommand,
 };
-use crate::config;
+use crate::config::{self, StoreEngine};
+use crate::engines;
 use crate::failure::Failure;
 use crate::render::{self, Shown};
 
@@ -21,10 +22,16 @@ type Done = Result<(), Failure>;
 
 /// `trailpad migrate`
 pub async fn migrate(args: MigrateArgs) -> Done {
-    let config = config::database(&args.database, "migrate")?;
-    let applied = postgres::migrate(&config).await?;
+    let (store, data_dir) = (config::store(&args.store)?, config::data_dir(&args.store));
+    let applied = match store {
+        StoreEngine::Postgres(config) => postgres::migrate(&config).await?,
+        StoreEngine::Sqlite => {
+            let lock = data_dir.lock()?;
+            [data_dir.migrate_queue(&lock)?, data_dir.migrate_store(&lock)?].concat()
+        }
+    };
     if applied.is_empty() {
-        println!("The database is up to date.");
+        println!("The schema is up to date.");
     }
     for migration in applied {
         println!("Applied {migration}.");
@@ -130,8 +137,7 @@ pub async fn dead_letter(command: DeadLetterCommand) -> Done {
 }
 
 fn admin(args: &CommandArgs) -> Result<Box<dyn Admin>, Failure> {
-    let config = config::database(&args.database, "command")?;
-    Ok(Box::new(PostgresAdmin::new(&config)))
+    engines::admin(&config::store(&args.store)?, &config::data_dir(&args.store))
 }
 
 /// The one place where a token is shown: the person asked for it, and it is shown this once.

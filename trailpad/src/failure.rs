@@ -18,6 +18,9 @@ pub enum Failure {
     /// The AMQP URL is none.
     #[error("{0}")]
     AmqpUrl(#[from] trailpad_engines::rabbitmq::BadUrl),
+    /// The data directory can't be used.
+    #[error("{0}")]
+    DataDir(#[from] trailpad_engines::sqlite::DataDirError),
     /// The gateway could not start.
     #[error("{0}")]
     Gateway(#[from] trailpad_gateway::StartError),

@@ -1,14 +1,17 @@
-//! `trailpad`: the one binary. Reads the command line, chooses engines, runs a role or a command.
+//! `trailpad`: the one binary. Reads the command line, chooses engines, runs roles or a command.
 
 mod cli;
 mod commands;
 mod config;
+mod engines;
 mod failure;
 mod ops;
 mod render;
 mod roles;
+mod serve;
 mod signals;
 mod telemetry;
+mod welcome;
 
 use std::process::ExitCode;
 
@@ -42,6 +45,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
 
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Serve(args) => serve::serve(config::serve(&args)?).await,
         Command::Migrate(args) => commands::migrate(args).await,
         Command::Gateway(args) => roles::gateway(config::gateway(&args)?).await,
         Command::Worker(args) => roles::worker(config::worker(&args)?).await,

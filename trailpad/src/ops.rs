@@ -21,11 +21,11 @@ struct Ready {
     reasons: Vec<String>,
 }
 
-/// Serves until the process ends, also while it drains.
+/// Serves until the process ends, also while it drains; gives the address it listens on.
 ///
 /// # Errors
 /// The address can't be bound.
-pub fn start(listen: SocketAddr, registry: Registry, readiness: Readiness) -> io::Result<()> {
+pub fn start(listen: SocketAddr, registry: Registry, readiness: Readiness) -> io::Result<String> {
     let ops = web::Data::new(Ops { registry, readiness });
     let server = HttpServer::new(move || {
         App::new()
@@ -40,10 +40,9 @@ pub fn start(listen: SocketAddr, registry: Registry, readiness: Readiness) -> io
     .bind(listen)?;
     let addresses = server.addrs();
     tokio::spawn(server.run());
-    for address in addresses {
-        tracing::info!(listener = "ops", %address, "listening");
-    }
-    Ok(())
+    let address = addresses.first().copied().unwrap_or(listen);
+    tracing::info!(listener = "ops", %address, "listening");
+    Ok(address.to_string())
 }
 
 /// The process runs. Says nothing of what it needs: to restart it would not bring that back.

@@ -1,17 +1,13 @@
-//! The composition root of the roles: the only place that chooses engines.
+//! The roles, each in a process of its own.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
 use trailpad_common::lifecycle::{Lifecycle, LifecycleWatch, Phase, Readiness};
-use trailpad_common::ports::Queue;
-use trailpad_engines::postgres::{PostgresDirectory, PostgresStore};
-use trailpad_engines::rabbitmq::RabbitQueue;
 use trailpad_gateway::GatewayServer;
 use trailpad_worker::Worker;
 
-use crate::config::{Engines, GatewayConfig, WorkerConfig};
+use crate::config::{GatewayConfig, WorkerConfig};
 use crate::failure::Failure;
 use crate::{ops, signals};
 
@@ -21,10 +17,8 @@ const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Runs a gateway until it is told to stop.
 pub async fn gateway(config: GatewayConfig) -> Result<(), Failure> {
     let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
-    let Engines { database, amqp_url, queue } = config.engines;
-    let queue: Arc<dyn Queue> =
-        Arc::new(RabbitQueue::new(amqp_url.reveal(), &queue, "gateway", &[])?);
-    let directory = Box::new(PostgresDirectory::new(database));
+    let queue = config.engines.queue("gateway", &[])?;
+    let directory = config.engines.directory()?;
     let drain_timeout = config.settings.drain_timeout;
     let server =
         GatewayServer::start(config.settings, &queue, directory, &registry, lifecycle.watch())?;
@@ -43,11 +37,9 @@ pub async fn gateway(config: GatewayConfig) -> Result<(), Failure> {
 /// Runs a worker until it is told to stop.
 pub async fn worker(config: WorkerConfig) -> Result<(), Failure> {
     let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
-    let Engines { database, amqp_url, queue } = config.engines;
-    let delays = config.settings.retry_schedule.delays();
-    let queue = Arc::new(RabbitQueue::new(amqp_url.reveal(), &queue, "worker", delays)?);
-    // A connection for each lane, and one for the dead letters.
-    let store = Arc::new(PostgresStore::new(&database, config.settings.lanes + 1));
+    let queue = config.engines.queue("worker", config.settings.retry_schedule.delays())?;
+    // The lanes, and one for the dead letters.
+    let store = config.engines.store(config.settings.lanes + 1)?;
     let drain_timeout = config.settings.drain_timeout;
     let worker = Worker::new(config.settings, queue, store, &registry, lifecycle.watch())?;
     let readiness = Readiness::new(lifecycle.watch(), worker.health());
@@ -55,13 +47,19 @@ pub async fn worker(config: WorkerConfig) -> Result<(), Failure> {
         .map_err(|error| Failure::listen(config.ops_listen, &error))?;
     let watch = lifecycle.watch();
     signals::follow(lifecycle, drain_timeout)?;
+    run_worker(worker, &watch).await?;
+    tracing::info!("the worker has ended");
+    Ok(())
+}
+
+/// Runs a worker, at most until handing back takes too long.
+pub async fn run_worker(worker: Worker, lifecycle: &LifecycleWatch) -> Result<(), Failure> {
     tokio::select! {
         ended = worker.run() => ended?,
-        () = handing_back_takes_too_long(&watch) => {
-            tracing::warn!("leaving with messages in hand: the broker gives them out again");
+        () = handing_back_takes_too_long(lifecycle) => {
+            tracing::warn!("leaving with messages in hand: the queue gives them out again");
         }
     }
-    tracing::info!("the worker has ended");
     Ok(())
 }
 

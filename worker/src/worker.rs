@@ -55,8 +55,8 @@ impl Worker {
     /// What the worker needs to be ready.
     pub fn health(&self) -> Vec<(&'static str, HealthWatch)> {
         vec![
-            ("broker", self.context.consume_health.clone()),
-            ("broker (publishing)", self.queue.publish_health()),
+            ("queue", self.context.consume_health.clone()),
+            ("queue (publishing)", self.queue.publish_health()),
             ("store", self.store_health.subscribe()),
         ]
     }

@@ -70,22 +70,30 @@ impl DataDir {
         }
     }
 
-    /// Makes the files that are missing, checks those that are there, and brings their schemas to
+    /// Makes the store's file if it is missing, checks it if it is there, and brings its schema to
     /// this version; gives the names of the migrations that were applied now. Whoever holds the
     /// lock may do that.
     ///
     /// # Errors
-    /// A file is damaged, of something else or of a newer version; it is left as it is.
-    pub fn migrate(&self, _lock: &ServeLock) -> Result<Vec<String>, DataDirError> {
-        let mut applied = Vec::new();
-        for schema in [&QUEUE, &STORE] {
-            let path = self.path.join(schema.file);
-            owner_only(&path).map_err(|error| DataDirError::io(&path, &error))?;
-            let migrated = migrate::migrate(&path, schema)
-                .map_err(|why| DataDirError::File(path.clone(), why))?;
-            applied.extend(migrated.into_iter().map(|name| format!("{name} ({})", schema.file)));
-        }
-        Ok(applied)
+    /// The file is damaged, of something else or of a newer version; it is left as it is.
+    pub fn migrate_store(&self, _lock: &ServeLock) -> Result<Vec<String>, DataDirError> {
+        self.migrate(&STORE)
+    }
+
+    /// The same for the queue's file.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn migrate_queue(&self, _lock: &ServeLock) -> Result<Vec<String>, DataDirError> {
+        self.migrate(&QUEUE)
+    }
+
+    fn migrate(&self, schema: &Schema) -> Result<Vec<String>, DataDirError> {
+        let path = self.path.join(schema.file);
+        owner_only(&path).map_err(|error| DataDirError::io(&path, &error))?;
+        let migrated = migrate::migrate(&path, schema);
+        let names = migrated.map_err(|why| DataDirError::File(path, why))?;
+        Ok(names.into_iter().map(|name| format!("{name} ({})", schema.file)).collect())
     }
 
     /// Writes a file that only its owner may read, in place of one of that name.

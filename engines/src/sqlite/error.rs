@@ -7,9 +7,9 @@ use trailpad_common::ports::StoreError;
 /// Whose fault an error is: a row's only where it surely is (sqlite.org/rescode.html).
 pub(super) fn store_error(error: &Error) -> StoreError {
     match error.sqlite_error_code() {
-        Some(
-            ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch,
-        ) => StoreError::Refused(describe(error)),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+            StoreError::Refused(describe(error))
+        }
         _ => StoreError::Unavailable(unavailable(error)),
     }
 }

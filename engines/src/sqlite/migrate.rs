@@ -80,9 +80,9 @@ fn is_half_made(connection: &Connection) -> bool {
     let others = "SELECT count(*) FROM sqlite_schema
                   WHERE tbl_name != 'refinery_schema_history'";
     let applied = "SELECT count(*) FROM refinery_schema_history";
-    [others, applied]
-        .iter()
-        .all(|sql| connection.query_row(sql, [], |row| row.get(0)).is_ok_and(|count: i64| count == 0))
+    [others, applied].iter().all(|sql| {
+        connection.query_row(sql, [], |row| row.get(0)).is_ok_and(|count: i64| count == 0)
+    })
 }
 
 /// Makes sure that a file has the schema of this code.
@@ -106,7 +106,8 @@ pub(super) fn expect_current(connection: &Connection, schema: &Schema) -> Result
     }
 }
 
-const NEWER: &str = "it was migrated by a newer version of trailpad: use that one, or restore a backup";
+const NEWER: &str =
+    "it was migrated by a newer version of trailpad: use that one, or restore a backup";
 
 fn explain(error: &refinery::Error) -> String {
     use refinery::error::Kind;

@@ -56,10 +56,7 @@ impl Store for SqliteStore {
         answers.map_err(|error| store_error(&error))
     }
 
-    async fn insert(
-        &self,
-        batch: &[NewActivity<'_>],
-    ) -> std::result::Result<Inserted, StoreError> {
+    async fn insert(&self, batch: &[NewActivity<'_>]) -> std::result::Result<Inserted, StoreError> {
         let stored = self.database.with(|connection| {
             let transaction = connection.transaction()?;
             let inserted = insert(&transaction, batch)?;

@@ -9,11 +9,11 @@ mod store;
 
 use std::sync::Arc;
 
+use tempfile::TempDir;
 use trailpad_common::admin::{Admin, NewWebhook, Webhook};
 use trailpad_common::email::Email;
 use trailpad_common::ports::{DirectorySource, Store};
 use trailpad_common::token::NewToken;
-use tempfile::TempDir;
 use trailpad_engines::postgres::{Config, PostgresAdmin, PostgresDirectory, PostgresStore};
 use trailpad_engines::sqlite::{DataDir, SqliteAdmin, SqliteDirectory, SqliteStore};
 use trailpad_tests::Sandbox;
@@ -57,7 +57,8 @@ fn sqlite() -> StoreEngine {
 fn data_dir() -> (TempDir, DataDir) {
     let directory = tempfile::tempdir().expect("a directory");
     let data = DataDir::at(directory.path());
-    data.migrate(&data.lock().expect("ours")).expect("migrated");
+    let lock = data.lock().expect("ours");
+    data.migrate_store(&lock).and(data.migrate_queue(&lock)).expect("migrated");
     (directory, data)
 }
 

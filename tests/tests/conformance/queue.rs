@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use trailpad_common::lifecycle::Health;
 use trailpad_common::ports::{
     Delivery, Destination, MessageKind, PublishError, Queue, Source, Subscription,
 };
-use tempfile::TempDir;
 use trailpad_engines::rabbitmq::RabbitQueue;
 use trailpad_engines::sqlite::SqliteQueue;
 use trailpad_tests::servers::shared;

@@ -31,9 +31,9 @@ async fn links_cut_again_and_again_lose_nothing_and_double_nothing() {
         sandbox.wait_rows(stored + 200, SOON).await;
         link.cut();
         match round {
-            0 | 4 => gateway.wait_unready("broker").await,
+            0 | 4 => gateway.wait_unready("queue").await,
             2 => worker.wait_unready("store").await,
-            _ => worker.wait_unready("broker").await,
+            _ => worker.wait_unready("queue").await,
         }
         link.heal();
     }

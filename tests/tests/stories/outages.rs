@@ -124,7 +124,7 @@ async fn without_the_broker_senders_get_503_at_once_and_all_goes_on_by_itself() 
     assert_eq!(post(&url, &activity("before")).await.status, 202);
 
     rabbitmq.kill();
-    gateway.wait_unready("broker").await;
+    gateway.wait_unready("queue").await;
     let began = Instant::now();
     let answer = post(&url, &activity("down")).await;
     assert_eq!(

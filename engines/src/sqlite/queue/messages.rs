@@ -98,7 +98,8 @@ fn due(
     count: usize,
     now: Instant,
 ) -> Result<Vec<Message>> {
-    let sql = "SELECT m.id, m.kind, m.deliveries, b.body FROM messages m JOIN bodies b ON b.id = m.id
+    let sql =
+        "SELECT m.id, m.kind, m.deliveries, b.body FROM messages m JOIN bodies b ON b.id = m.id
                WHERE m.queue = ?1 AND m.taken_by IS NULL AND m.due_at <= ?2
                ORDER BY m.due_at DESC, m.id LIMIT ?3";
     let limit = i64::try_from(count).unwrap_or(i64::MAX);
@@ -125,7 +126,8 @@ fn message(row: &Row<'_>) -> Result<Message> {
 }
 
 fn next_due(connection: &Connection, source: Source, now: Instant) -> Result<Option<Instant>> {
-    let sql = "SELECT min(due_at) FROM messages WHERE queue = ?1 AND taken_by IS NULL AND due_at > ?2";
+    let sql =
+        "SELECT min(due_at) FROM messages WHERE queue = ?1 AND taken_by IS NULL AND due_at > ?2";
     let values = params![queue_of(source), now.unix_micros()];
     let due: Option<i64> = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
     Ok(due.map(Instant::from_unix_micros))

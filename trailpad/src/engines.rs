@@ -1,0 +1,66 @@
+//! The composition root: the only place that chooses engines.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use trailpad_common::admin::Admin;
+use trailpad_common::ports::{DirectorySource, Queue, Store};
+use trailpad_engines::postgres::{self, PostgresAdmin, PostgresDirectory, PostgresStore};
+use trailpad_engines::rabbitmq::RabbitQueue;
+use trailpad_engines::sqlite::{
+    DataDir, ServeLock, SqliteAdmin, SqliteDirectory, SqliteQueue, SqliteStore,
+};
+
+use crate::config::{Engines, QueueEngine, StoreEngine};
+use crate::failure::Failure;
+
+impl Engines {
+    /// The queue, as `role`, which publishes to the retries of these delays.
+    pub fn queue(&self, role: &str, retry_delays: &[Duration]) -> Result<Arc<dyn Queue>, Failure> {
+        Ok(match &self.queue {
+            QueueEngine::RabbitMq { url, queue } => {
+                Arc::new(RabbitQueue::new(url.reveal(), queue, role, retry_delays)?)
+            }
+            QueueEngine::Sqlite { free_bytes_min } => {
+                Arc::new(SqliteQueue::open(&self.data_dir, *free_bytes_min)?)
+            }
+        })
+    }
+
+    /// The store, used by so many tasks at a time.
+    pub fn store(&self, tasks: usize) -> Result<Arc<dyn Store>, Failure> {
+        Ok(match &self.store {
+            StoreEngine::Postgres(config) => Arc::new(PostgresStore::new(config, tasks)),
+            StoreEngine::Sqlite => Arc::new(SqliteStore::open(&self.data_dir)?),
+        })
+    }
+
+    /// Where a gateway learns of webhooks.
+    pub fn directory(&self) -> Result<Box<dyn DirectorySource>, Failure> {
+        Ok(match &self.store {
+            StoreEngine::Postgres(config) => Box::new(PostgresDirectory::new((**config).clone())),
+            StoreEngine::Sqlite => Box::new(SqliteDirectory::open(&self.data_dir)?),
+        })
+    }
+
+    /// Brings every schema to this version; gives the names of the migrations that were applied.
+    pub async fn migrate(&self, lock: &ServeLock) -> Result<Vec<String>, Failure> {
+        let mut applied = Vec::new();
+        if let QueueEngine::Sqlite { .. } = self.queue {
+            applied.extend(self.data_dir.migrate_queue(lock)?);
+        }
+        applied.extend(match &self.store {
+            StoreEngine::Postgres(config) => postgres::migrate(config).await?,
+            StoreEngine::Sqlite => self.data_dir.migrate_store(lock)?,
+        });
+        Ok(applied)
+    }
+}
+
+/// The administration of a store.
+pub fn admin(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn Admin>, Failure> {
+    Ok(match store {
+        StoreEngine::Postgres(config) => Box::new(PostgresAdmin::new(config)),
+        StoreEngine::Sqlite => Box::new(SqliteAdmin::open(data_dir)?),
+    })
+}

@@ -1,0 +1,119 @@
+//! `trailpad serve`: every role in one process.
+
+use std::io::IsTerminal;
+
+use prometheus::Registry;
+use trailpad_common::admin::{Admin, AdminError, NewWebhook, Webhook};
+use trailpad_common::email::Email;
+use trailpad_common::lifecycle::{Lifecycle, Readiness};
+use trailpad_common::token::NewToken;
+use trailpad_gateway::GatewayServer;
+use trailpad_worker::Worker;
+
+use crate::config::{Engines, ServeConfig};
+use crate::engines::admin;
+use crate::failure::Failure;
+use crate::roles::run_worker;
+use crate::welcome::Welcome;
+use crate::{ops, signals};
+
+const WORKSPACE: &str = "My Workspace";
+const PROJECT: &str = "My Project";
+const WEBHOOK: &str = "My First Webhook";
+/// Where the first webhook's URL goes if nobody sits at a terminal.
+const URL_FILE: &str = "first-webhook-url";
+
+/// Runs gateway and worker until they are told to stop.
+pub async fn serve(config: ServeConfig) -> Result<(), Failure> {
+    let ServeConfig { gateway, worker, engines, .. } = config;
+    let lock = engines.data_dir.lock()?;
+    for migration in engines.migrate(&lock).await? {
+        tracing::info!(migration, "migrated");
+    }
+    let admin = admin(&engines.store, &engines.data_dir)?;
+    let first = first_webhook(&*admin, &config.owner).await?;
+
+    let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
+    let queue = engines.queue("serve", worker.retry_schedule.delays())?;
+    let store = engines.store(worker.lanes + 1)?;
+    let drain_timeout = gateway.drain_timeout;
+    let directory = engines.directory()?;
+    let server = GatewayServer::start(gateway, &queue, directory, &registry, lifecycle.watch())?;
+    let worker = Worker::new(worker, queue, store, &registry, lifecycle.watch())?;
+    let parts = server.health().into_iter().chain(worker.health()).collect();
+    let readiness = Readiness::new(lifecycle.watch(), parts);
+    let ops = ops::start(config.ops_listen, registry, readiness)
+        .map_err(|error| Failure::listen(config.ops_listen, &error))?;
+    let public_url = match config.public_url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => format!("http://{}", server.address()),
+    };
+    welcome(&engines, &public_url, &ops, first)?;
+
+    let watch = lifecycle.watch();
+    signals::follow(lifecycle, drain_timeout)?;
+    let gateway = async { Ok::<(), Failure>(server.run().await?) };
+    tokio::try_join!(gateway, run_worker(worker, &watch))?;
+    tracing::info!("everything in hand is settled; what is still in the queue is stored next time");
+    Ok(())
+}
+
+/// Where there is no webhook yet: makes one, and what it belongs to. A start that was cut short is
+/// continued.
+async fn first_webhook(
+    admin: &dyn Admin,
+    owner: &Email,
+) -> Result<Option<(Webhook, NewToken)>, Failure> {
+    if !admin.webhooks(None).await?.is_empty() {
+        return Ok(None);
+    }
+    is_there_or_made(admin.create_workspace(WORKSPACE, owner).await)?;
+    is_there_or_made(admin.create_project(WORKSPACE, PROJECT).await)?;
+    is_there_or_made(
+        admin.add_member(WORKSPACE, owner, trailpad_common::admin::Role::Owner).await,
+    )?;
+    let token = NewToken::generate();
+    let new = NewWebhook {
+        workspace: WORKSPACE.to_owned(),
+        project: PROJECT.to_owned(),
+        name: WEBHOOK.to_owned(),
+        creator: owner.clone(),
+        token: token.presented,
+    };
+    Ok(Some((admin.create_webhook(&new).await?, token)))
+}
+
+fn is_there_or_made<T>(made: Result<T, AdminError>) -> Result<(), Failure> {
+    match made {
+        Ok(_) | Err(AdminError::Conflict(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Shows the token only to somebody at a terminal; otherwise it goes to a file of theirs.
+fn welcome(
+    engines: &Engines,
+    public_url: &str,
+    ops: &str,
+    first: Option<(Webhook, NewToken)>,
+) -> Result<(), Failure> {
+    let data_dir = &engines.data_dir;
+    let url = first.map(|(webhook, token)| {
+        (webhook, format!("{public_url}/webhooks/ingress/{}", token.reveal()))
+    });
+    if std::io::stdout().is_terminal() {
+        let url = url.as_ref().map(|(_, url)| url.as_str());
+        print!("{}", Welcome { url, public_url, ops, data_dir: data_dir.path() });
+        return Ok(());
+    }
+    if let Some((webhook, url)) = url {
+        let file = data_dir.write_secret(URL_FILE, &format!("{url}\n"))?;
+        tracing::info!(
+            webhook = webhook.name,
+            file = %file.display(),
+            "made a first webhook; its secret URL is in the file"
+        );
+    }
+    tracing::info!(senders = public_url, ops, data = %data_dir.path().display(), "serving");
+    Ok(())
+}

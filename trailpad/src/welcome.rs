@@ -1,0 +1,101 @@
+//! What `trailpad serve` shows at a terminal.
+
+use std::fmt;
+use std::path::Path;
+
+use trailpad_common::instant::Instant;
+
+const BOLD: &str = "\x1b[1m";
+const DIM: &str = "\x1b[2m";
+const GREEN: &str = "\x1b[32m";
+const PLAIN: &str = "\x1b[0m";
+
+/// The welcome.
+pub struct Welcome<'a> {
+    /// The first webhook's URL, on the first start alone.
+    pub url: Option<&'a str>,
+    /// Where senders reach the gateway.
+    pub public_url: &'a str,
+    /// Where the operators' port is.
+    pub ops: &'a str,
+    /// Where the data lies.
+    pub data_dir: &'a Path,
+}
+
+impl fmt::Display for Welcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n  {GREEN}●{PLAIN} {BOLD}Trailpad is running{PLAIN}  {DIM}Ctrl-C drains and stops it{PLAIN}\n"
+        )?;
+        if let Some(url) = self.url {
+            self.first(f, url)?;
+        }
+        let (trailpad, data_dir) = (program(), self.data_dir_flag());
+        let place = self.data_dir.display();
+        for (what, value) in [
+            ("See what arrived", format!("{trailpad} activity list{data_dir}")),
+            ("And what did not", format!("{trailpad} dead-letter list{data_dir}")),
+            ("Another webhook", format!("{trailpad} webhook create --help")),
+            ("Its webhooks", format!("{trailpad} webhook list{data_dir}")),
+            ("Senders post to", format!("{}/webhooks/ingress/…", self.public_url)),
+            ("Health, metrics", format!("http://{0}/readyz  http://{0}/metrics", self.ops)),
+            ("The data", format!("{place}/store.db and queue.db")),
+        ] {
+            writeln!(f, "  {DIM}{what:<17}{PLAIN} {value}")?;
+        }
+        writeln!(f)
+    }
+}
+
+impl Welcome<'_> {
+    fn first(&self, f: &mut fmt::Formatter<'_>, url: &str) -> fmt::Result {
+        let now = Instant::now().to_datetime().format("%Y-%m-%dT%H:%M:%SZ");
+        writeln!(
+            f,
+            "  {BOLD}Your first webhook{PLAIN}. Its URL holds a secret token and is shown this once:\n"
+        )?;
+        writeln!(f, "    {url}\n")?;
+        writeln!(f, "  {BOLD}Send it an activity{PLAIN} from another terminal:\n")?;
+        writeln!(f, "    curl -X POST {url} \\")?;
+        writeln!(f, "      -H 'Content-Type: application/json' \\")?;
+        writeln!(f, "      -d '{{\"title\": \"Hello Trailpad\", \"startTime\": \"{now}\"}}'\n")
+    }
+
+    /// What a command needs to find this directory.
+    fn data_dir_flag(&self) -> String {
+        match self.data_dir == Path::new("trailpad-data") {
+            true => String::new(),
+            false => format!(" --data-dir {}", self.data_dir.display()),
+        }
+    }
+}
+
+/// This program, as it was called.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "trailpad".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(url: Option<&str>, data_dir: &str) -> String {
+        let (public_url, ops) = ("http://127.0.0.1:8080", "127.0.0.1:9081");
+        Welcome { url, public_url, ops, data_dir: Path::new(data_dir) }.to_string()
+    }
+
+    #[test]
+    fn the_first_start_shows_the_url_and_a_curl_line_and_a_later_one_neither() {
+        let first = shown(Some("http://h/webhooks/ingress/tpw_x"), "trailpad-data");
+        assert!(first.contains("curl -X POST http://h/webhooks/ingress/tpw_x"));
+        let later = shown(None, "trailpad-data");
+        assert!(!later.contains("curl") && !later.contains("tpw_"));
+    }
+
+    #[test]
+    fn a_directory_elsewhere_is_named_in_the_commands() {
+        assert!(shown(None, "/srv/t").contains("activity list --data-dir /srv/t\n"));
+        assert!(shown(None, "trailpad-data").contains("activity list\n"));
+    }
+}
