@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::missing_panics_doc)]
 
+pub mod embedded;
 pub mod http;
 mod keeper;
 pub mod postgres;
@@ -15,6 +16,7 @@ pub mod sandbox;
 pub mod servers;
 pub mod wait;
 
+pub use embedded::Embedded;
 pub use http::{Answer, post};
 pub use role::Role;
 pub use sandbox::{Sandbox, Webhook};

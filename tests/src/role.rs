@@ -121,7 +121,8 @@ impl Role {
         metrics.iter().filter(|(key, _)| is_it(key)).map(|(_, value)| value).sum()
     }
 
-    fn pid(&self) -> u32 {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
     }
 

@@ -55,11 +55,8 @@ impl Sandbox {
 
     /// A command of the binary with this sandbox's engines, and no variable from outside.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(binary("trailpad"));
+        let mut command = clean(Command::new(binary("trailpad")));
         command.args(words);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TRAILPAD_")) {
-            command.env_remove(name);
-        }
         command.env("TRAILPAD_DATABASE_URL", &self.database_url);
         if matches!(words.first(), Some(&("gateway" | "worker"))) {
             command.env("TRAILPAD_AMQP_URL", &self.amqp_url).env("TRAILPAD_QUEUE", &self.queue);
@@ -167,6 +164,14 @@ impl Webhook {
     pub async fn url(&self, gateway: &Role) -> String {
         format!("{}{}", gateway.ingress_url().await, self.path)
     }
+}
+
+/// A command without this project's variables from outside.
+pub fn clean(mut command: Command) -> Command {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TRAILPAD_")) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// A binary of this workspace, beside the one that runs.

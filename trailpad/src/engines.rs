@@ -1,5 +1,6 @@
 //! The composition root: the only place that chooses engines.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,25 @@ impl Engines {
             StoreEngine::Postgres(config) => Box::new(PostgresDirectory::new((**config).clone())),
             StoreEngine::Sqlite => Box::new(SqliteDirectory::open(&self.data_dir)?),
         })
+    }
+
+    /// Where store and queue are, in words.
+    pub fn places(&self) -> String {
+        let file = |name: &str| self.data_dir.path().join(name).display().to_string();
+        let store = match self.store {
+            StoreEngine::Postgres(_) => "PostgreSQL".to_owned(),
+            StoreEngine::Sqlite => file("store.db"),
+        };
+        let queue = match self.queue {
+            QueueEngine::RabbitMq { .. } => "RabbitMQ".to_owned(),
+            QueueEngine::Sqlite { .. } => file("queue.db"),
+        };
+        format!("{store}, {queue}")
+    }
+
+    /// The data directory, if the store is in it.
+    pub fn store_dir(&self) -> Option<&Path> {
+        matches!(self.store, StoreEngine::Sqlite).then(|| self.data_dir.path())
     }
 
     /// Brings every schema to this version; gives the names of the migrations that were applied.

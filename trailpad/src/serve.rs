@@ -97,23 +97,23 @@ fn welcome(
     ops: &str,
     first: Option<(Webhook, NewToken)>,
 ) -> Result<(), Failure> {
-    let data_dir = &engines.data_dir;
     let url = first.map(|(webhook, token)| {
         (webhook, format!("{public_url}/webhooks/ingress/{}", token.reveal()))
     });
     if std::io::stdout().is_terminal() {
         let url = url.as_ref().map(|(_, url)| url.as_str());
-        print!("{}", Welcome { url, public_url, ops, data_dir: data_dir.path() });
+        let (places, data_dir) = (&*engines.places(), engines.store_dir());
+        print!("{}", Welcome { url, public_url, ops, places, data_dir });
         return Ok(());
     }
     if let Some((webhook, url)) = url {
-        let file = data_dir.write_secret(URL_FILE, &format!("{url}\n"))?;
+        let file = engines.data_dir.write_secret(URL_FILE, &format!("{url}\n"))?;
         tracing::info!(
             webhook = webhook.name,
             file = %file.display(),
             "made a first webhook; its secret URL is in the file"
         );
     }
-    tracing::info!(senders = public_url, ops, data = %data_dir.path().display(), "serving");
+    tracing::info!(senders = public_url, ops, data = engines.places(), "serving");
     Ok(())
 }

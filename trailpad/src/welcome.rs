@@ -18,8 +18,10 @@ pub struct Welcome<'a> {
     pub public_url: &'a str,
     /// Where the operators' port is.
     pub ops: &'a str,
-    /// Where the data lies.
-    pub data_dir: &'a Path,
+    /// Where store and queue are.
+    pub places: &'a str,
+    /// The data directory, if the store is in it.
+    pub data_dir: Option<&'a Path>,
 }
 
 impl fmt::Display for Welcome<'_> {
@@ -32,7 +34,6 @@ impl fmt::Display for Welcome<'_> {
             self.first(f, url)?;
         }
         let (trailpad, data_dir) = (program(), self.data_dir_flag());
-        let place = self.data_dir.display();
         for (what, value) in [
             ("See what arrived", format!("{trailpad} activity list{data_dir}")),
             ("And what did not", format!("{trailpad} dead-letter list{data_dir}")),
@@ -40,7 +41,7 @@ impl fmt::Display for Welcome<'_> {
             ("Its webhooks", format!("{trailpad} webhook list{data_dir}")),
             ("Senders post to", format!("{}/webhooks/ingress/…", self.public_url)),
             ("Health, metrics", format!("http://{0}/readyz  http://{0}/metrics", self.ops)),
-            ("The data", format!("{place}/store.db and queue.db")),
+            ("The data", self.places.to_owned()),
         ] {
             writeln!(f, "  {DIM}{what:<17}{PLAIN} {value}")?;
         }
@@ -64,9 +65,11 @@ impl Welcome<'_> {
 
     /// What a command needs to find this directory.
     fn data_dir_flag(&self) -> String {
-        match self.data_dir == Path::new("trailpad-data") {
-            true => String::new(),
-            false => format!(" --data-dir {}", self.data_dir.display()),
+        match self.data_dir {
+            Some(path) if path != Path::new("trailpad-data") => {
+                format!(" --data-dir {}", path.display())
+            }
+            _ => String::new(),
         }
     }
 }
@@ -82,7 +85,8 @@ mod tests {
 
     fn shown(url: Option<&str>, data_dir: &str) -> String {
         let (public_url, ops) = ("http://127.0.0.1:8080", "127.0.0.1:9081");
-        Welcome { url, public_url, ops, data_dir: Path::new(data_dir) }.to_string()
+        let data_dir = Some(Path::new(data_dir));
+        Welcome { url, public_url, ops, places: "store.db, queue.db", data_dir }.to_string()
     }
 
     #[test]

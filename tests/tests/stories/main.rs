@@ -3,6 +3,8 @@
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 mod directory;
+mod embedded;
+mod embedded_faults;
 mod faults;
 mod hostile;
 mod ingress;

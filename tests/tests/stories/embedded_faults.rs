@@ -1,0 +1,245 @@
+//! One process on files, when it is killed, the disk is full, or the files are not what they were.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use trailpad_tests::embedded::number;
+use trailpad_tests::http::{Connection as Http, JSON, post, split};
+use trailpad_tests::{Embedded, Role, wait_until};
+
+use super::SOON;
+
+const LONG: Duration = Duration::from_secs(90);
+
+/// Posts activities, each with a title of its own and no externalId, until told to stop; gives the
+/// titles that were answered 202.
+async fn send(number: usize, url: Arc<Mutex<String>>, stop: Arc<AtomicBool>) -> Vec<String> {
+    let mut accepted = Vec::new();
+    let mut at = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let current = url.lock().expect("no panic").clone();
+        let (host, path) = split(&current);
+        let Ok(mut connection) = Http::open(host).await else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        loop {
+            at += 1;
+            let title = format!("{number}-{at}");
+            let body = format!(r#"{{"title":"{title}","startTime":"2024-08-03T11:30:00Z"}}"#);
+            let answer = connection.request("POST", path, &[JSON], body.as_bytes()).await;
+            match answer {
+                Ok(answer) if answer.status == 202 => accepted.push(title),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+    }
+    accepted
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_under_load_every_202_has_its_row_and_none_has_two() {
+    const KILLS: i64 = 6;
+    let embedded = Embedded::default();
+    let mut serve = embedded.serve(&[]).await;
+    let url = Arc::new(Mutex::new(embedded.url(&serve).await));
+    let stop = Arc::new(AtomicBool::new(false));
+    let senders: Vec<_> =
+        (0..16).map(|number| tokio::spawn(send(number, url.clone(), stop.clone()))).collect();
+    let rows = "SELECT count(*) FROM activities";
+    for kill in 1..=KILLS {
+        let count = async || embedded.number(rows);
+        wait_until("rows are stored", LONG, count, |seen| *seen >= kill * 1_000).await;
+        serve.kill().await;
+        serve = embedded.serve(&[]).await;
+        *url.lock().expect("no panic") = embedded.url(&serve).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut accepted = Vec::new();
+    for sender in senders {
+        accepted.extend(sender.await.expect("no panic"));
+    }
+    embedded.wait_empty(LONG).await;
+    let mut stored: HashMap<String, usize> = HashMap::new();
+    let connection = Connection::open(embedded.path().join("store.db")).expect("a store");
+    let mut statement = connection.prepare("SELECT title FROM activities").expect("SQL");
+    for title in statement.query_map([], |row| row.get(0)).expect("rows") {
+        *stored.entry(title.expect("a title")).or_default() += 1;
+    }
+    assert!(accepted.len() > 3_000, "{} were accepted", accepted.len());
+    let lost: Vec<_> = accepted.iter().filter(|title| !stored.contains_key(*title)).collect();
+    assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), accepted.len());
+    let twice: Vec<_> = stored.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+    assert_eq!(embedded.number("SELECT count(*) FROM dead_letters"), 0);
+    assert_sound(embedded.path());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_it_answers_503_keeps_what_it_has_and_goes_on_when_there_is_room() {
+    const MIB: u64 = 1 << 20;
+    let embedded = Embedded::default();
+    let free_bytes_min = (8 * MIB).to_string();
+    let words = [
+        "serve",
+        "--free-bytes-min",
+        &free_bytes_min,
+        "--retry-schedule",
+        "1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s",
+    ];
+    let serve = Role::spawn("serve", embedded.command_on_tmpfs("size=64m", &words));
+    serve.wait_ready().await;
+    let (url, directory) = (embedded.url(&serve).await, embedded.seen_by(&serve));
+    let rows = async || {
+        let list = ["activity", "list", "--json", "--limit", "1000"];
+        let output = embedded.command_beside(&serve, &list).output().await.expect("it runs");
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("JSON");
+        rows.len()
+    };
+    let post_for = async |member: &str| {
+        let description = "d".repeat(60_000);
+        let body = format!(
+            r#"{{"title":"T","startTime":"2024-08-03T11:30:00Z","memberEmail":"{member}","description":"{description}"}}"#
+        );
+        post(&url, &body).await
+    };
+    let add = async |member: &str| {
+        let add = ["member", "add", "--workspace", "My Workspace", "--email", member];
+        embedded.command_beside(&serve, &add).output().await.expect("it runs")
+    };
+
+    // A backlog waits for its member, and there is just too little room to accept more.
+    for _ in 0..50 {
+        assert_eq!(post_for("jane@example.com").await.status, 202);
+    }
+    let filler = directory.join("filler");
+    fill(&filler, &directory, 15 * MIB);
+    let ask = async || post_for("jane@example.com").await;
+    let refused = wait_until("it is refused", SOON, ask, |answer| answer.status == 503).await;
+    assert_eq!(refused.problem(), "not-accepted");
+    assert!(refused.headers.contains_key("retry-after"));
+    serve.wait_log("activities are refused").await;
+    serve.wait_unready("are kept for storing what is accepted").await;
+    assert!(add("jane@example.com").await.status.success());
+    wait_until("the backlog drains", LONG, rows, |rows| *rows >= 50).await;
+    fs::remove_file(&filler).expect("removed");
+    serve.wait_log("activities are accepted again").await;
+
+    // Another backlog, and no room at all.
+    let drained = rows().await;
+    for _ in 0..5 {
+        let ask = async || post_for("eve@example.com").await.status;
+        wait_until("it is accepted", SOON, ask, |status| *status == 202).await;
+    }
+    fill(&filler, &directory, 0);
+    serve.wait_log("the disk is full").await;
+    assert_eq!(post_for("jane@example.com").await.status, 503);
+    let full = add("eve@example.com").await;
+    assert!(!full.status.success());
+    let said = String::from_utf8_lossy(&full.stderr).into_owned();
+    assert!(said.contains("the disk is full"), "{said}");
+    fs::remove_file(&filler).expect("removed");
+    assert!(add("eve@example.com").await.status.success());
+    wait_until("all are stored", LONG, rows, |rows| *rows == drained + 5).await;
+    serve.wait_ready().await;
+    assert_eq!(post_for("jane@example.com").await.status, 202);
+    wait_until("it goes on", LONG, rows, |rows| *rows == drained + 6).await;
+    let copy = tempfile::tempdir().expect("a directory");
+    for name in ["store.db", "store.db-wal", "queue.db", "queue.db-wal"] {
+        fs::copy(directory.join(name), copy.path().join(name)).expect("copied");
+    }
+    assert_sound(copy.path());
+    assert_eq!(serve.terminate().await, Some(0));
+}
+
+/// Fills the disk of `directory` until only so much is free.
+fn fill(filler: &Path, directory: &Path, left: u64) {
+    let mut file = fs::File::create(filler).expect("a file");
+    let chunk = vec![0; 64 << 10];
+    loop {
+        let disk = rustix::fs::statvfs(directory).expect("a disk");
+        if disk.f_bavail * disk.f_frsize <= left || file.write_all(&chunk).is_err() {
+            return;
+        }
+    }
+}
+
+fn assert_sound(directory: &Path) {
+    for name in ["store.db", "queue.db"] {
+        let sql = "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check != 'ok'";
+        assert_eq!(number(&directory.join(name), sql), 0, "{name}");
+    }
+}
+
+/// Starts `serve` on files that it must refuse; gives what it said, and makes sure that nothing
+/// was changed.
+async fn refusal(embedded: &Embedded) -> String {
+    let read = |name| fs::read(embedded.path().join(name)).expect("a file");
+    let before = (read("store.db"), read("queue.db"));
+    let output = embedded.run(&["serve"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(before == (read("store.db"), read("queue.db")), "left as it is: {said}");
+    said
+}
+
+async fn served_once() -> Embedded {
+    let embedded = Embedded::default();
+    assert_eq!(embedded.serve(&[]).await.terminate().await, Some(0));
+    embedded
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_and_left_as_it_is() {
+    for (at, bytes) in [(0, 4_096), (5 * 4_096, 4_096)] {
+        let embedded = served_once().await;
+        let path = embedded.path().join("store.db");
+        let mut file = OpenOptions::new().write(true).open(&path).expect("a file");
+        file.seek(SeekFrom::Start(at)).expect("sought");
+        file.write_all(&vec![0xA5; bytes]).expect("written");
+        let said = refusal(&embedded).await;
+        assert!(said.contains("store.db") && said.contains("damaged"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
+    let embedded = served_once().await;
+    let connection = Connection::open(embedded.path().join("queue.db")).expect("a file");
+    let sql = "INSERT INTO refinery_schema_history SELECT 99, name, applied_on, checksum FROM refinery_schema_history";
+    connection.execute(sql, []).expect("SQL");
+    drop(connection);
+    let said = refusal(&embedded).await;
+    assert!(said.contains("queue.db") && said.contains("a newer version"), "{said}");
+}
+
+#[tokio::test]
+async fn a_database_of_something_else_is_refused_and_left_as_it_is() {
+    let embedded = served_once().await;
+    let path = embedded.path().join("store.db");
+    fs::remove_file(&path).expect("removed");
+    let connection = Connection::open(&path).expect("a file");
+    connection.execute("CREATE TABLE theirs (a)", []).expect("SQL");
+    drop(connection);
+    let said = refusal(&embedded).await;
+    assert!(said.contains("store.db") && said.contains("something else"), "{said}");
+}
+
+#[tokio::test]
+async fn a_read_only_directory_is_refused_with_a_sentence() {
+    let embedded = Embedded::default();
+    let output = embedded.command_on_tmpfs("ro", &["serve"]).output().await.expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("Read-only") && said.contains("data"), "{said}");
+}
