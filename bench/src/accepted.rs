@@ -22,8 +22,15 @@ const IN_FLIGHT: usize = 512;
 /// What every sender posts: the documented example.
 const BODY: &str = r#"{"title":"Customer Inquiry Handled","description":"Handled customer inquiry from Jane Doe regarding billing.","startTime":"2024-08-03T11:30:00Z","trigger":"Manual Log","event":"Call Center Log","externalId":"call-log-9876"}"#;
 
-/// `wrk` with keep-alive connections; every answer must be a 202.
+/// Posts to a gateway and leaves its queue empty.
 pub async fn over_http(sandbox: &Sandbox, url: &str) -> f64 {
+    let rate = wrk(url).await;
+    purge(sandbox, &sandbox.queue).await;
+    rate
+}
+
+/// `wrk` with keep-alive connections; every answer must be a 202.
+pub async fn wrk(url: &str) -> f64 {
     let script = std::env::temp_dir().join(format!("trailpad-bench-{}.lua", std::process::id()));
     let lua = format!(
         "wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = [[{BODY}]]\n"
@@ -41,7 +48,6 @@ pub async fn over_http(sandbox: &Sandbox, url: &str) -> f64 {
     assert!(!text.contains("Non-2xx"), "not all were accepted:\n{text}");
     let p99 = text.lines().find(|line| line.trim().starts_with("99%")).unwrap_or_default();
     eprintln!("  accepted: p99{}", p99.trim().trim_start_matches("99%"));
-    purge(sandbox, &sandbox.queue).await;
     let rate = text.lines().find_map(|line| line.strip_prefix("Requests/sec:"));
     rate.and_then(|rate| rate.trim().parse().ok()).expect("wrk's rate")
 }

@@ -14,19 +14,21 @@ use trailpad_tests::postgres::connect;
 use trailpad_tests::{Sandbox, Webhook, wait_until};
 use uuid::Uuid;
 
-const ROWS: usize = 200_000;
+pub const ROWS: usize = 200_000;
 /// As many as a gateway puts into a message under load.
 const ACTIVITIES_PER_MESSAGE: usize = 85;
-const ROWS_PER_STATEMENT: usize = 2_000;
+pub const ROWS_PER_STATEMENT: usize = 2_000;
 const CONNECTIONS: usize = 2;
-const DEADLINE: Duration = Duration::from_secs(120);
-const TITLE: &str = "Customer Inquiry Handled";
-const DESCRIPTION: &str = "Handled customer inquiry from Jane Doe regarding billing.";
+pub const DEADLINE: Duration = Duration::from_secs(120);
+pub const TITLE: &str = "Customer Inquiry Handled";
+pub const DESCRIPTION: &str = "Handled customer inquiry from Jane Doe regarding billing.";
 
 /// From a worker's first row of a backlog to its last.
 pub async fn by_a_worker(sandbox: &Sandbox, webhook: &Webhook) -> f64 {
     sandbox.execute("TRUNCATE activities; CHECKPOINT").await;
-    publish_backlog(sandbox, webhook.id.parse().expect("an id")).await;
+    let queue = RabbitQueue::new(&sandbox.amqp_url, &sandbox.queue, "bench", &[]).expect("a URL");
+    queue.publish_health().wait_for(|health| *health == Health::Up).await.expect("RabbitMQ");
+    publish_backlog(&queue, webhook.id.parse().expect("an id")).await;
     let worker = sandbox.worker(&[]).await;
     let stored = async || worker.metric("trailpad_worker_stored_total").await;
     let first = wait_until("the first rows", DEADLINE, stored, |stored| *stored > 0.0).await;
@@ -37,9 +39,8 @@ pub async fn by_a_worker(sandbox: &Sandbox, webhook: &Webhook) -> f64 {
     rate
 }
 
-async fn publish_backlog(sandbox: &Sandbox, webhook_id: WebhookId) {
-    let queue = RabbitQueue::new(&sandbox.amqp_url, &sandbox.queue, "bench", &[]).expect("a URL");
-    queue.publish_health().wait_for(|health| *health == Health::Up).await.expect("RabbitMQ");
+/// Publishes all rows in messages as a gateway makes them.
+pub async fn publish_backlog(queue: &dyn Queue, webhook_id: WebhookId) {
     let mut publisher = queue.publisher();
     for first in (0..ROWS).step_by(ACTIVITIES_PER_MESSAGE) {
         let mut batch = Batch::with_capacity(64 * 1_024);
