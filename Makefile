@@ -16,10 +16,8 @@ check: ## Install what is missing, check format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-run: ## Start a private local stack and print a webhook URL to try
-	scripts/install-test-deps
-	cargo build --workspace --bins
-	$(target)/debug/with-servers scripts/run-local-stack
+run: ## Run everything in one process, on files under ./trailpad-data
+	cargo run --release -- serve
 
 bench: ## Measure against what the broker and the database do alone
 	scripts/install-test-deps bench

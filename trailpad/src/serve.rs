@@ -30,9 +30,6 @@ pub async fn serve(config: ServeConfig) -> Result<(), Failure> {
     for migration in engines.migrate(&lock).await? {
         tracing::info!(migration, "migrated");
     }
-    let admin = admin(&engines.store, &engines.data_dir)?;
-    let first = first_webhook(&*admin, &config.owner).await?;
-
     let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
     let queue = engines.queue("serve", worker.retry_schedule.delays())?;
     let store = engines.store(worker.lanes + 1)?;
@@ -48,6 +45,9 @@ pub async fn serve(config: ServeConfig) -> Result<(), Failure> {
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => format!("http://{}", server.address()),
     };
+    // Not before everything else is there: its URL is shown this once.
+    let admin = admin(&engines.store, &engines.data_dir)?;
+    let first = first_webhook(&*admin, &config.owner).await?;
     welcome(&engines, &public_url, &ops, first)?;
 
     let watch = lifecycle.watch();

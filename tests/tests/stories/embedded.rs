@@ -105,6 +105,21 @@ async fn who_would_disturb_a_directory_that_is_served_is_refused_with_a_sentence
 }
 
 #[tokio::test]
+async fn a_first_start_that_fails_does_not_use_up_the_first_webhook() {
+    let embedded = Embedded::default();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    for flag in ["--listen", "--ops-listen"] {
+        let output = embedded.run(&["serve", flag, &address]).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&address), "{said}");
+    }
+    let serve = embedded.serve(&[]).await;
+    assert_eq!(post(&embedded.url(&serve).await, DOCUMENTED).await.status, 202);
+}
+
+#[tokio::test]
 async fn what_was_accepted_before_a_drain_is_stored_in_it_or_after_it() {
     let embedded = Embedded::default();
     let serve = embedded.serve(&[]).await;

@@ -155,6 +155,8 @@ enum Done {
 
 /// A transaction that was rolled back, or may have been.
 enum Failed {
+    /// It could not even begin: another process keeps the file busy.
+    AtBegin(Error),
     Before(Error),
     /// The disk failed while committing: what was written may come back with the next start.
     AtCommit(Error),
@@ -186,14 +188,16 @@ impl Thread {
                 self.consume_health.send_if_modified(|health| replace(health, Health::Up));
                 jobs.into_iter().zip(done).for_each(|(job, done)| self.answer(job, done));
             }
-            Err(_) if jobs.len() > 1 => jobs.into_iter().for_each(|job| self.work(vec![job])),
+            Err(Failed::Before(_) | Failed::AtCommit(_)) if jobs.len() > 1 => {
+                jobs.into_iter().for_each(|job| self.work(vec![job]));
+            }
             Err(failed) => jobs.into_iter().for_each(|job| self.fail(job, &failed)),
         }
     }
 
     fn transact(&mut self, jobs: &[Job]) -> Result<Vec<Done>, Failed> {
         let may_accept = matches!(*self.publish_health.borrow(), Health::Up);
-        let transaction = self.connection.transaction().map_err(Failed::Before)?;
+        let transaction = self.connection.transaction().map_err(Failed::AtBegin)?;
         let done: Result<Vec<Done>, Error> =
             jobs.iter().map(|job| perform(&transaction, job, may_accept)).collect();
         let done = done.map_err(Failed::Before)?;
@@ -234,7 +238,7 @@ impl Thread {
 
     fn fail(&mut self, job: Job, failed: &Failed) {
         let (error, is_certain) = match failed {
-            Failed::Before(error) => (describe(error), true),
+            Failed::AtBegin(error) | Failed::Before(error) => (describe(error), true),
             Failed::AtCommit(error) => (describe(error), false),
         };
         let down = Health::Down(error.clone());
@@ -255,6 +259,8 @@ impl Thread {
         }
     }
 
+    /// A subscription that could not take ends, and its end is settled: so this also finds out
+    /// that the file can be written again.
     fn settle_what_is_left(&mut self) {
         let left = std::mem::take(&mut self.unsettled);
         if left.is_empty() {
