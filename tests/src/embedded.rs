@@ -80,10 +80,10 @@ impl Embedded {
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
-    /// Serves, and waits until it is ready.
+    /// Serves, and waits until it is ready and its first webhook is made (which comes last).
     pub async fn serve(&self, words: &[&str]) -> Role {
         let serve = Role::spawn("serve", self.command(&[&["serve"], words].concat()));
-        serve.wait_ready().await;
+        serve.wait_serving().await;
         serve
     }
 

@@ -91,6 +91,12 @@ impl Role {
         wait_until(&format!("{} is ready", self.name), DEADLINE, ask, is_ready).await;
     }
 
+    /// Waits until a `serve` is ready and has made its first webhook, which comes last.
+    pub async fn wait_serving(&self) {
+        self.wait_log(r#""message":"serving""#).await;
+        self.wait_ready().await;
+    }
+
     /// Waits until it says that it is not ready, for a reason with this text.
     pub async fn wait_unready(&self, reason: &str) {
         let ask =

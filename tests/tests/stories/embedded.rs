@@ -141,7 +141,7 @@ async fn with_urls_it_serves_on_servers_instead() {
     command.env("TRAILPAD_DATABASE_URL", &sandbox.database_url);
     command.env("TRAILPAD_AMQP_URL", &sandbox.amqp_url).env("TRAILPAD_QUEUE", &sandbox.queue);
     let serve = trailpad_tests::Role::spawn("serve", command);
-    serve.wait_ready().await;
+    serve.wait_serving().await;
     assert_eq!(post(&embedded.url(&serve).await, DOCUMENTED).await.status, 202);
     sandbox.wait_rows(1, SOON).await;
     assert!(!embedded.path().join("store.db").exists());

@@ -98,7 +98,7 @@ async fn on_a_full_disk_it_answers_503_keeps_what_it_has_and_goes_on_when_there_
         "1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s,1s",
     ];
     let serve = Role::spawn("serve", embedded.command_on_tmpfs("size=64m", &words));
-    serve.wait_ready().await;
+    serve.wait_serving().await;
     let (url, directory) = (embedded.url(&serve).await, embedded.seen_by(&serve));
     let rows = async || {
         let list = ["activity", "list", "--json", "--limit", "1000"];
@@ -147,7 +147,7 @@ async fn on_a_full_disk_it_answers_503_keeps_what_it_has_and_goes_on_when_there_
     fs::remove_file(&filler).expect("removed");
     assert!(add("eve@example.com").await.status.success());
     wait_until("all are stored", LONG, rows, |rows| *rows == drained + 5).await;
-    serve.wait_ready().await;
+    serve.wait_serving().await;
     assert_eq!(post_for("jane@example.com").await.status, 202);
     wait_until("it goes on", LONG, rows, |rows| *rows == drained + 6).await;
     let copy = tempfile::tempdir().expect("a directory");
