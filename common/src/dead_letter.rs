@@ -81,11 +81,14 @@ fn of_message(message: &[u8], cause: &Cause, dead_at: Instant) -> Vec<DeadLetter
 
 fn of_envelope(envelope: &Envelope<'_>, cause: &Cause, dead_at: Instant) -> DeadLetter {
     let parsed = Activity::parse(envelope.activity.as_bytes(), Handling::Lenient, &Limits::NONE);
-    let external_id = parsed.ok().and_then(|parsed| parsed.activity.external_id);
+    let activity = parsed.ok().map(|parsed| parsed.activity);
+    let (external_id, member_email) =
+        activity.map_or((None, None), |activity| (activity.external_id, activity.member_email));
     DeadLetter {
         id: envelope.id,
         webhook_id: Some(envelope.webhook_id),
         external_id: external_id.map(|id| id.into_owned()),
+        member_email,
         received_at: Some(envelope.received_at),
         traceparent: envelope.traceparent.as_ref().map(|trace| trace.to_string()),
         attempts: envelope.attempt,
@@ -101,6 +104,7 @@ fn of_bytes(bytes: &[u8], error: String, dead_at: Instant) -> DeadLetter {
         id: ActivityId::of_unreadable(bytes),
         webhook_id: None,
         external_id: None,
+        member_email: None,
         received_at: None,
         traceparent: None,
         attempts: 0,
@@ -109,6 +113,14 @@ fn of_bytes(bytes: &[u8], error: String, dead_at: Instant) -> DeadLetter {
         payload: bytes.to_vec(),
         dead_at,
     }
+}
+
+/// One of each id, the one that died last: a message may come twice, and a replay may die again.
+pub fn last_deaths(dead: &[DeadLetter]) -> Vec<&DeadLetter> {
+    let mut last: Vec<&DeadLetter> = dead.iter().collect();
+    last.sort_by_key(|letter| (letter.id, std::cmp::Reverse(letter.dead_at)));
+    last.dedup_by_key(|letter| letter.id);
+    last
 }
 
 #[cfg(test)]
@@ -159,6 +171,17 @@ mod tests {
         assert_eq!(dead[0].payload, envelope.activity.as_bytes());
         assert_eq!(dead[0].external_id.as_deref(), Some("x"));
         assert_eq!(dead[0].dead_at, Instant::from_unix_micros(7));
+    }
+
+    #[tokio::test]
+    async fn of_one_that_died_twice_the_last_death_counts() {
+        let first = dead_letters(MessageKind::Unreadable, b"x".to_vec()).await.remove(0);
+        let last = DeadLetter { dead_at: Instant::from_unix_micros(10), ..first.clone() };
+        let other = dead_letters(MessageKind::Unreadable, b"y".to_vec()).await.remove(0);
+        let all = [first.clone(), last.clone(), other.clone(), first];
+        let mut kept = last_deaths(&all);
+        kept.sort_by_key(|letter| letter.dead_at);
+        assert_eq!(kept, [&other, &last]);
     }
 
     #[tokio::test]

@@ -17,5 +17,6 @@ pub mod json;
 pub mod lifecycle;
 pub mod metrics;
 pub mod ports;
+pub mod replay;
 pub mod retry;
 pub mod token;

@@ -279,6 +279,8 @@ pub struct DeadLetter {
     pub webhook_id: Option<WebhookId>,
     /// The sender's id, if it has one that can be read.
     pub external_id: Option<String>,
+    /// The member it names, if it names one that can be read.
+    pub member_email: Option<Email>,
     /// When it was received, unless it is unreadable.
     pub received_at: Option<Instant>,
     /// The W3C trace context of its request.

@@ -55,7 +55,7 @@ pub enum Command {
     /// Look at stored activities
     #[command(subcommand)]
     Activity(ActivityCommand),
-    /// Look at activities that could not be stored
+    /// Look at activities that could not be stored, and repair them
     #[command(subcommand)]
     DeadLetter(DeadLetterCommand),
 }
@@ -453,12 +453,94 @@ pub enum ActivityCommand {
 
 #[derive(Subcommand)]
 pub enum DeadLetterCommand {
-    /// List dead letters with their reason, the latest first
+    /// List open dead letters with their reason, the latest first
     List {
+        #[command(flatten)]
+        which: WhichArgs,
+        /// Those that were settled, replayed or discarded too
+        #[arg(long)]
+        all: bool,
         /// At most so many
         #[arg(long, env = "TRAILPAD_LIMIT", default_value_t = 20, value_name = "COUNT")]
         limit: u32,
         #[command(flatten)]
         args: CommandArgs,
     },
+    /// Show one in full
+    Show {
+        /// The dead letter's id, which is its activity's
+        id: String,
+        /// Print its payload, as it was sent, and nothing else
+        #[arg(long)]
+        payload: bool,
+        #[command(flatten)]
+        args: CommandArgs,
+    },
+    /// Give open dead letters to the queue once more; each is stored at most once
+    Replay {
+        /// One dead letter's id
+        id: Option<String>,
+        #[command(flatten)]
+        which: WhichArgs,
+        /// Every open one
+        #[arg(long)]
+        all: bool,
+        /// Only say how many there are
+        #[arg(long)]
+        dry_run: bool,
+        /// At most so many a second
+        #[arg(
+            long,
+            env = "TRAILPAD_REPLAY_RATE",
+            default_value_t = 500,
+            value_parser = clap::value_parser!(u32).range(1..=100_000),
+            value_name = "COUNT"
+        )]
+        rate: u32,
+        /// Who does it, for the record
+        #[arg(long, env = "USER", default_value = "unknown", hide_env_values = true)]
+        by: String,
+        #[command(flatten)]
+        queue: QueueArgs,
+        #[command(flatten)]
+        args: CommandArgs,
+    },
+    /// Mark open dead letters as not wanted
+    Discard {
+        /// One dead letter's id
+        id: Option<String>,
+        #[command(flatten)]
+        which: WhichArgs,
+        /// Every open one
+        #[arg(long)]
+        all: bool,
+        /// Do it; without this it only says how many there are
+        #[arg(long)]
+        yes: bool,
+        /// Who does it, for the record
+        #[arg(long, env = "USER", default_value = "unknown", hide_env_values = true)]
+        by: String,
+        #[command(flatten)]
+        args: CommandArgs,
+    },
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Which dead letters")]
+pub struct WhichArgs {
+    /// Only those of this workspace
+    #[arg(long, env = "TRAILPAD_WORKSPACE", value_name = "NAME")]
+    pub workspace: Option<String>,
+    /// Only those of this webhook
+    #[arg(long, env = "TRAILPAD_WEBHOOK", value_name = "ID")]
+    pub webhook: Option<String>,
+    /// Only those that are dead for this reason, such as unknown-member
+    #[arg(long, env = "TRAILPAD_REASON")]
+    pub reason: Option<String>,
+    /// Only those that name this member
+    #[arg(long, env = "TRAILPAD_MEMBER", value_name = "EMAIL")]
+    pub member: Option<String>,
+    /// Only those given up at least so long ago
+    #[arg(long, env = "TRAILPAD_OLDER_THAN", value_name = "TIME")]
+    pub older_than: Option<String>,
 }

@@ -10,10 +10,11 @@ use trailpad_common::token::NewToken;
 use trailpad_engines::postgres;
 
 use crate::cli::{
-    ActivityCommand, CommandArgs, DeadLetterCommand, MemberCommand, MigrateArgs, ProjectCommand,
-    WebhookCommand, WorkspaceCommand,
+    ActivityCommand, CommandArgs, MemberCommand, MigrateArgs, ProjectCommand, WebhookCommand,
+    WorkspaceCommand,
 };
 use crate::config::{self, StoreEngine};
+use crate::dead_letters;
 use crate::engines;
 use crate::failure::Failure;
 use crate::render::{self, Shown};
@@ -58,7 +59,8 @@ pub async fn member(command: MemberCommand) -> Done {
         MemberCommand::Add { workspace, email: address, role, args } => {
             let role = Role::named(&role).unwrap_or(Role::Member);
             let member = admin(&args)?.add_member(&workspace, &email(&address)?, role).await?;
-            render::one(args.json, Shown::member(&member));
+            let waiting = dead_letters::waiting_for(&args, &workspace, &address).await?;
+            render::one(args.json, Shown::member(&member).with_hint(waiting));
         }
         MemberCommand::List { workspace, args } => {
             let members = admin(&args)?.members(&workspace).await?;
@@ -128,14 +130,6 @@ pub async fn activity(command: ActivityCommand) -> Done {
     Ok(())
 }
 
-/// `trailpad dead-letter …`
-pub async fn dead_letter(command: DeadLetterCommand) -> Done {
-    let DeadLetterCommand::List { limit, args } = command;
-    let letters = admin(&args)?.dead_letters(limit).await?;
-    render::many(args.json, letters.iter().map(Shown::dead_letter), "There are no dead letters.");
-    Ok(())
-}
-
 fn admin(args: &CommandArgs) -> Result<Box<dyn Admin>, Failure> {
     engines::admin(&config::store(&args.store)?, &config::data_dir(&args.store))
 }
@@ -146,7 +140,7 @@ fn show_url(json: bool, webhook: &Webhook, public_url: &str, token: &NewToken) {
     render::one(json, Shown::webhook_with_url(webhook, &url));
 }
 
-fn email(text: &str) -> Result<Email, Failure> {
+pub fn email(text: &str) -> Result<Email, Failure> {
     Email::parse(text).map_err(|error| wrong(format!("{text:?} is {error}")))
 }
 
@@ -158,12 +152,12 @@ fn nonblank<'t>(flag: &str, text: &'t str) -> Result<&'t str, Failure> {
     Ok(text)
 }
 
-fn webhook_id(text: &str) -> Result<WebhookId, Failure> {
+pub fn webhook_id(text: &str) -> Result<WebhookId, Failure> {
     let hint = "is no webhook's id: `trailpad webhook list` shows them";
     text.parse().map_err(|_| wrong(format!("{text:?} {hint}")))
 }
 
-fn duration(flag: &str, text: &str) -> Result<Duration, Failure> {
+pub fn duration(flag: &str, text: &str) -> Result<Duration, Failure> {
     humantime::parse_duration(text)
         .map_err(|_| wrong(format!("--{flag} must be a time such as 30m, not {text:?}")))
 }
@@ -173,6 +167,6 @@ fn after(duration: Duration) -> Instant {
     Instant::from_unix_micros(Instant::now().unix_micros().saturating_add(micros))
 }
 
-fn wrong(fault: String) -> Failure {
+pub fn wrong(fault: String) -> Failure {
     Failure::Config(vec![fault])
 }

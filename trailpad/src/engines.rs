@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trailpad_common::admin::Admin;
+use trailpad_common::admin::{Admin, DeadLetterAdmin};
 use trailpad_common::ports::{DirectorySource, Queue, Store};
 use trailpad_engines::postgres::{self, PostgresAdmin, PostgresDirectory, PostgresStore};
 use trailpad_engines::rabbitmq::RabbitQueue;
@@ -24,6 +24,16 @@ impl Engines {
             }
             QueueEngine::Sqlite { free_bytes_min } => {
                 Arc::new(SqliteQueue::open(&self.data_dir, *free_bytes_min)?)
+            }
+        })
+    }
+
+    /// The queue, to publish to beside the process that serves it.
+    pub fn queue_beside(&self, role: &str) -> Result<Arc<dyn Queue>, Failure> {
+        Ok(match &self.queue {
+            QueueEngine::RabbitMq { .. } => self.queue(role, &[])?,
+            QueueEngine::Sqlite { free_bytes_min } => {
+                Arc::new(SqliteQueue::open_beside(&self.data_dir, *free_bytes_min)?)
             }
         })
     }
@@ -79,6 +89,17 @@ impl Engines {
 
 /// The administration of a store.
 pub fn admin(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn Admin>, Failure> {
+    Ok(match store {
+        StoreEngine::Postgres(config) => Box::new(PostgresAdmin::new(config)),
+        StoreEngine::Sqlite => Box::new(SqliteAdmin::open(data_dir)?),
+    })
+}
+
+/// The dead letters of a store.
+pub fn dead_letter_admin(
+    store: &StoreEngine,
+    data_dir: &DataDir,
+) -> Result<Box<dyn DeadLetterAdmin>, Failure> {
     Ok(match store {
         StoreEngine::Postgres(config) => Box::new(PostgresAdmin::new(config)),
         StoreEngine::Sqlite => Box::new(SqliteAdmin::open(data_dir)?),

@@ -18,6 +18,9 @@ pub enum Failure {
     /// The AMQP URL is none.
     #[error("{0}")]
     AmqpUrl(#[from] trailpad_engines::rabbitmq::BadUrl),
+    /// A replay ended early.
+    #[error("{0}")]
+    Replay(#[from] trailpad_common::replay::ReplayError),
     /// The data directory can't be used.
     #[error("{0}")]
     DataDir(#[from] trailpad_engines::sqlite::DataDirError),

@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod config;
+mod dead_letters;
 mod engines;
 mod failure;
 mod ops;
@@ -54,6 +55,6 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Project(command) => commands::project(command).await,
         Command::Webhook(command) => commands::webhook(command).await,
         Command::Activity(command) => commands::activity(command).await,
-        Command::DeadLetter(command) => commands::dead_letter(command).await,
+        Command::DeadLetter(command) => dead_letters::dead_letter(command).await,
     }
 }

@@ -107,20 +107,48 @@ impl Shown {
     pub fn dead_letter(letter: &BuriedLetter) -> Self {
         let json = json!({
             "id": letter.id, "webhookId": letter.webhook_id, "externalId": letter.external_id,
+            "memberEmail": letter.member_email.as_ref().map(|email| email.as_str()),
             "reason": letter.reason, "error": letter.error, "attempts": letter.attempts,
             "receivedAt": letter.received_at.map(instant), "deadAt": instant(letter.dead_at),
-            "settled": letter.settled,
+            "state": letter.state.as_str(),
         });
         let cells = vec![
             ("DEAD SINCE", short(letter.dead_at)),
             ("REASON", letter.reason.clone()),
             ("ATTEMPTS", letter.attempts.to_string()),
-            ("STATUS", if letter.settled { "settled" } else { "open" }.to_owned()),
+            ("STATE", letter.state.as_str().to_owned()),
+            (
+                "MEMBER",
+                letter.member_email.as_ref().map_or("–".to_owned(), |email| email.to_string()),
+            ),
             ("EXTERNAL ID", cut(letter.external_id.as_deref().unwrap_or("–"), 24)),
             ("ERROR", cut(&letter.error, 60)),
             ("ID", letter.id.to_string()),
         ];
         Self::new(&json, cells)
+    }
+
+    /// With everything, uncut, and what can be done.
+    pub fn dead_letter_alone(letter: &BuriedLetter) -> Self {
+        let mut shown = Self::dead_letter(letter);
+        shown.cells.retain(|(name, _)| !matches!(*name, "ERROR" | "EXTERNAL ID"));
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
+        shown.cells.extend([
+            ("ERROR", letter.error.clone()),
+            ("EXTERNAL ID", or_none(letter.external_id.clone())),
+            ("WEBHOOK", or_none(letter.webhook_id.map(|id| id.to_string()))),
+            ("RECEIVED", or_none(letter.received_at.map(short))),
+            ("TRACE", or_none(letter.traceparent.clone())),
+        ]);
+        let id = letter.id;
+        shown.with_hint(Some(format!(
+            "Its payload:  trailpad dead-letter show {id} --payload\nStore it:     trailpad dead-letter replay {id}"
+        )))
+    }
+
+    /// With a sentence below it.
+    pub fn with_hint(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
     }
 
     fn new(json: &impl Serialize, cells: Vec<(&'static str, String)>) -> Self {
@@ -183,6 +211,14 @@ pub fn one(json: bool, shown: Shown) {
         .collect();
     let hint = shown.hint.map(|hint| format!("\n{hint}\n")).unwrap_or_default();
     print(&format!("{}{hint}", lines.concat()));
+}
+
+/// Prints what was done.
+pub fn sentence(json: bool, value: &Value, sentence: &str) {
+    if json {
+        return print(&format!("{value}\n"));
+    }
+    print(&format!("{sentence}\n"));
 }
 
 /// Prints a list, or what to do where it is empty.

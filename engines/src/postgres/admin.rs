@@ -1,5 +1,6 @@
 //! Administration on PostgreSQL: workspaces, members, projects and webhooks.
 
+mod dead_letters;
 mod lists;
 
 use async_trait::async_trait;
@@ -7,8 +8,8 @@ use deadpool_postgres::{Object, Pool, Transaction};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 use trailpad_common::admin::{
-    ActivityFilter, Admin, AdminError, BuriedLetter, Member, NewWebhook, Project, Role,
-    StoredActivity, Webhook, Workspace,
+    ActivityFilter, Admin, AdminError, Member, NewWebhook, Project, Role, StoredActivity, Webhook,
+    Workspace,
 };
 use trailpad_common::email::Email;
 use trailpad_common::id::{MemberId, ProjectId, WebhookId, WorkspaceId};
@@ -213,10 +214,6 @@ impl Admin for PostgresAdmin {
 
     async fn activities(&self, filter: &ActivityFilter) -> Result<Vec<StoredActivity>, AdminError> {
         lists::activities(&self.client().await?, filter).await
-    }
-
-    async fn dead_letters(&self, limit: u32) -> Result<Vec<BuriedLetter>, AdminError> {
-        lists::dead_letters(&self.client().await?, limit).await
     }
 }
 

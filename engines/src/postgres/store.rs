@@ -10,6 +10,8 @@ use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Pool};
 use tokio_postgres::Error;
 use tokio_postgres::types::{ToSql, Type};
+use trailpad_common::dead_letter::last_deaths;
+use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
 use trailpad_common::ports::{
     DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, ResolvedMember, Store, StoreError,
@@ -33,12 +35,16 @@ JOIN projects p ON p.id = w.project_id
 LEFT JOIN members m ON m.workspace_id = p.workspace_id AND m.email = q.email
 ";
 
+/// A later death of what was there, such as one after a replay, is open again.
 const BURY: &str = "
 INSERT INTO dead_letters (id, webhook_id, external_id, received_at, traceparent, attempts, reason,
-                          error, payload, dead_at)
+                          error, payload, dead_at, member_email)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::int[],
-                     $7::text[], $8::text[], $9::bytea[], $10::timestamptz[])
-ON CONFLICT DO NOTHING
+                     $7::text[], $8::text[], $9::bytea[], $10::timestamptz[], $11::text[])
+ON CONFLICT (id) DO UPDATE
+SET attempts = excluded.attempts, reason = excluded.reason, error = excluded.error,
+    dead_at = excluded.dead_at, replayed_at = NULL
+WHERE dead_letters.dead_at < excluded.dead_at
 ";
 
 /// A value and the type it is sent as.
@@ -130,6 +136,7 @@ impl Store for PostgresStore {
     }
 
     async fn bury(&self, dead: &[DeadLetter]) -> Result<(), StoreError> {
+        let dead = last_deaths(dead);
         let time = |at: trailpad_common::instant::Instant| at.to_datetime();
         let ids: Vec<Uuid> = dead.iter().map(|letter| letter.id.uuid()).collect();
         let webhooks: Vec<Option<Uuid>> =
@@ -145,6 +152,8 @@ impl Store for PostgresStore {
         let reasons: Vec<&str> = dead.iter().map(|letter| letter.reason.as_str()).collect();
         let errors: Vec<&str> = dead.iter().map(|letter| letter.error.as_str()).collect();
         let payloads: Vec<&[u8]> = dead.iter().map(|letter| letter.payload.as_slice()).collect();
+        let members: Vec<Option<&str>> =
+            dead.iter().map(|letter| letter.member_email.as_ref().map(Email::as_str)).collect();
         let dead_at: Vec<DateTime<Utc>> = dead.iter().map(|letter| time(letter.dead_at)).collect();
         let parameters: &[Parameter<'_>] = &[
             (&ids, Type::UUID_ARRAY),
@@ -157,6 +166,7 @@ impl Store for PostgresStore {
             (&errors, Type::TEXT_ARRAY),
             (&payloads, Type::BYTEA_ARRAY),
             (&dead_at, Type::TIMESTAMPTZ_ARRAY),
+            (&members, Type::TEXT_ARRAY),
         ];
         let mut lease = self.lease().await?;
         let answer = in_time(lease.client()?.execute_typed(BURY, parameters)).await?;

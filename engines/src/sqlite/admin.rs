@@ -1,12 +1,13 @@
 //! Administration on SQLite: workspaces, members, projects and webhooks.
 
+mod dead_letters;
 mod lists;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use trailpad_common::admin::{
-    ActivityFilter, Admin, AdminError, BuriedLetter, Member, NewWebhook, Project, Role,
-    StoredActivity, Webhook, Workspace,
+    ActivityFilter, Admin, AdminError, Member, NewWebhook, Project, Role, StoredActivity, Webhook,
+    Workspace,
 };
 use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
@@ -197,10 +198,6 @@ impl Admin for SqliteAdmin {
 
     async fn activities(&self, filter: &ActivityFilter) -> Result<Vec<StoredActivity>, AdminError> {
         lists::activities(&self.database, filter)
-    }
-
-    async fn dead_letters(&self, limit: u32) -> Result<Vec<BuriedLetter>, AdminError> {
-        lists::dead_letters(&self.database, limit)
     }
 }
 

@@ -22,11 +22,15 @@ LEFT JOIN members m ON m.workspace_id = p.workspace_id AND m.email = ?2
 WHERE w.id = ?1
 ";
 
+/// A later death of what was there, such as one after a replay, is open again.
 const BURY: &str = "
 INSERT INTO dead_letters (id, webhook_id, external_id, received_at, traceparent, attempts, reason,
-                          error, payload, dead_at, stored_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-ON CONFLICT DO NOTHING
+                          error, payload, dead_at, stored_at, member_email)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+ON CONFLICT (id) DO UPDATE
+SET attempts = excluded.attempts, reason = excluded.reason, error = excluded.error,
+    dead_at = excluded.dead_at, replayed_at = NULL
+WHERE dead_letters.dead_at < excluded.dead_at
 ";
 
 /// Activities and dead letters in a file.
@@ -108,6 +112,7 @@ fn bury(connection: &Connection, letter: &DeadLetter, stored_at: i64) -> Result<
         letter.payload,
         letter.dead_at.unix_micros(),
         stored_at,
+        letter.member_email.as_ref().map(|email| email.as_str()),
     ])?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::expect_used)]
 
 mod admin;
+mod dead_letters;
 mod directory;
 mod queue;
 mod store;
@@ -10,7 +11,7 @@ mod store;
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use trailpad_common::admin::{Admin, NewWebhook, Webhook};
+use trailpad_common::admin::{Admin, DeadLetterAdmin, NewWebhook, Webhook};
 use trailpad_common::email::Email;
 use trailpad_common::ports::{DirectorySource, Store};
 use trailpad_common::token::NewToken;
@@ -24,6 +25,7 @@ struct StoreEngine {
     _directory: Option<TempDir>,
     store: Arc<dyn Store>,
     admin: Arc<dyn Admin>,
+    dead_letters: Arc<dyn DeadLetterAdmin>,
     directory: Box<dyn DirectorySource>,
 }
 
@@ -39,6 +41,7 @@ async fn postgres() -> StoreEngine {
         _directory: None,
         store: Arc::new(PostgresStore::new(&config, 4)),
         admin: Arc::new(PostgresAdmin::new(&config)),
+        dead_letters: Arc::new(PostgresAdmin::new(&config)),
         directory: Box::new(PostgresDirectory::new(config)),
     }
 }
@@ -49,6 +52,7 @@ fn sqlite() -> StoreEngine {
         _directory: Some(directory),
         store: Arc::new(SqliteStore::open(&data).expect("a store")),
         admin: Arc::new(SqliteAdmin::open(&data).expect("a store")),
+        dead_letters: Arc::new(SqliteAdmin::open(&data).expect("a store")),
         directory: Box::new(SqliteDirectory::open(&data).expect("a store")),
     }
 }

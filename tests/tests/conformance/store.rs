@@ -2,22 +2,21 @@
 
 use trailpad_common::activity::{Activity, Handling, Limits, OnDuplicate};
 use trailpad_common::admin::{ActivityFilter, Role, StoredActivity};
-use trailpad_common::failure::Reason;
 use trailpad_common::id::{ActivityId, WebhookId};
 use trailpad_common::instant::Instant;
-use trailpad_common::ports::{DeadLetter, Inserted, MemberQuery, NewActivity, Resolution};
+use trailpad_common::ports::{Inserted, MemberQuery, NewActivity, Resolution};
 use uuid::Uuid;
 
 use super::{StoreEngine, email, store_engines};
 
 /// A store with a webhook, and its resolution.
-struct Fixture {
-    engine: StoreEngine,
-    webhook_id: WebhookId,
+pub(super) struct Fixture {
+    pub engine: StoreEngine,
+    pub webhook_id: WebhookId,
     creator: Resolution,
 }
 
-async fn fixtures() -> Vec<Fixture> {
+pub(super) async fn fixtures() -> Vec<Fixture> {
     let mut fixtures = Vec::new();
     for engine in store_engines().await {
         engine.seed().await;
@@ -32,7 +31,7 @@ async fn fixtures() -> Vec<Fixture> {
 
 impl Fixture {
     /// An activity of key `k` received at second `at`, titled by its id; `R` replaces.
-    fn keyed(&self, id: u128, at: i64, mode: char) -> NewActivity<'static> {
+    pub fn keyed(&self, id: u128, at: i64, mode: char) -> NewActivity<'static> {
         let mut new = self.unkeyed(id, at);
         new.activity.external_id = Some("k".into());
         if mode == 'R' {
@@ -56,7 +55,7 @@ impl Fixture {
         }
     }
 
-    async fn insert(&self, batch: &[NewActivity<'_>]) -> Inserted {
+    pub async fn insert(&self, batch: &[NewActivity<'_>]) -> Inserted {
         self.engine.store.insert(batch).await.expect("stored")
     }
 
@@ -215,34 +214,6 @@ async fn members_are_found_by_webhook_and_address_in_the_order_asked() {
         assert_eq!(answers[2], Some(f.creator.clone()));
         assert_eq!(member(3), None, "a member of another workspace");
         assert_eq!(answers[3].as_ref().map(|found| found.creator_id), Some(f.creator.creator_id));
-    }
-}
-
-#[tokio::test]
-async fn dead_letters_are_kept_once_and_show_as_settled_when_a_copy_was_stored() {
-    for f in fixtures().await {
-        let dead = |id: u128, external_id: Option<&str>| DeadLetter {
-            id: Uuid::from_u128(id).into(),
-            webhook_id: external_id.map(|_| f.webhook_id),
-            external_id: external_id.map(str::to_owned),
-            received_at: Some(Instant::from_unix_micros(1_000_000)),
-            traceparent: None,
-            attempts: 4,
-            reason: Reason::UnknownMember,
-            error: "nobody".into(),
-            payload: b"\xff\x00 any bytes".to_vec(),
-            dead_at: Instant::from_unix_micros(2_000_000),
-        };
-        let letters = [dead(1, Some("k")), dead(2, Some("other")), dead(3, None)];
-        for _ in 0..2 {
-            f.engine.store.bury(&letters).await.expect("kept");
-        }
-        f.insert(&[f.keyed(1, 1, ' ')]).await;
-        let mut listed = f.engine.admin.dead_letters(10).await.expect("listed");
-        listed.sort_by_key(|letter| letter.id);
-        let settled: Vec<bool> = listed.iter().map(|letter| letter.settled).collect();
-        assert_eq!(settled, [true, false, false]);
-        assert_eq!((listed[0].reason.as_str(), listed[0].attempts), ("unknown-member", 4));
     }
 }
 

@@ -72,6 +72,16 @@ impl Faults {
         Some(Engines { store: store_engine?, queue: queue_engine?, data_dir: data_dir(store) })
     }
 
+    /// The engines of a command that publishes: those of the process beside it.
+    pub fn engines_beside(&mut self, store: &StoreArgs, queue: &QueueArgs) -> Option<Engines> {
+        let engines = self.engines(store, queue, "0")?;
+        let is_split = matches!(engines.store, StoreEngine::Postgres(_)) && !queue.is_given();
+        if is_split && store.data_dir.is_none() {
+            self.add("amqp-url", "is missing: replaying needs the queue too");
+        }
+        Some(engines)
+    }
+
     /// The engine of the store; none: its URL is wrong.
     pub fn store(&mut self, args: &StoreArgs, role: &str) -> Option<StoreEngine> {
         let DatabaseArgs { database_url, database_url_file } = &args.database;

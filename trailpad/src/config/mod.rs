@@ -11,8 +11,8 @@ use tracing_subscriber::filter::LevelFilter;
 use trailpad_common::email::Email;
 
 use crate::cli::{
-    Cli, DrainArgs, GatewayArgs, GatewayBounds, LogArgs, ServeArgs, StoreArgs, WorkerArgs,
-    WorkerBounds,
+    Cli, DrainArgs, GatewayArgs, GatewayBounds, LogArgs, QueueArgs, ServeArgs, StoreArgs,
+    WorkerArgs, WorkerBounds,
 };
 use crate::failure::Failure;
 use crate::telemetry::Format;
@@ -92,6 +92,13 @@ pub fn store(args: &StoreArgs) -> Result<StoreEngine, Failure> {
     let mut faults = Faults::default();
     let store = faults.store(args, "command");
     faults.none(store)
+}
+
+/// Reads the engines of a command that publishes.
+pub fn replay_engines(store: &StoreArgs, queue: &QueueArgs) -> Result<Engines, Failure> {
+    let mut faults = Faults::default();
+    let engines = faults.engines_beside(store, queue);
+    faults.none(engines)
 }
 
 fn ops_listen(faults: &mut Faults, text: &str) -> SocketAddr {

@@ -1,11 +1,11 @@
-//! What people look at: webhooks, activities, dead letters.
+//! What people look at: webhooks, activities.
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Transaction};
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use trailpad_common::admin::{ActivityFilter, AdminError, BuriedLetter, StoredActivity, Webhook};
+use trailpad_common::admin::{ActivityFilter, AdminError, StoredActivity, Webhook};
 use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
 use trailpad_common::id::WebhookId;
@@ -36,17 +36,6 @@ WHERE ($1::uuid IS NULL OR a.webhook_id = $1) AND ($2::text IS NULL OR a.externa
 ORDER BY a.received_at DESC, a.id DESC
 LIMIT $3
 "#;
-
-const DEAD_LETTERS: &str = "
-SELECT d.id, d.webhook_id, d.external_id, d.reason, d.error, d.attempts, d.received_at, d.dead_at,
-       EXISTS (SELECT FROM activities a WHERE a.id = d.id)
-       OR EXISTS (SELECT FROM activities a
-                  WHERE a.webhook_id = d.webhook_id AND a.external_id = d.external_id
-                    AND (a.content_id = d.id OR a.received_at >= d.received_at)) AS settled
-FROM dead_letters d
-ORDER BY d.dead_at DESC, d.id
-LIMIT $1
-";
 
 pub(super) async fn webhooks(
     transaction: &Transaction<'_>,
@@ -106,29 +95,6 @@ fn activity(row: &Row) -> StoredActivity {
         metadata: metadata.and_then(|text| RawValue::from_string(text).ok()),
         received_at: at(row, "received_at"),
         stored_at: at(row, "stored_at"),
-    }
-}
-
-pub(super) async fn dead_letters(
-    client: &Object,
-    limit: u32,
-) -> Result<Vec<BuriedLetter>, AdminError> {
-    let limit = i64::from(limit);
-    let rows = client.query_typed(DEAD_LETTERS, &[(&limit, Type::INT8)]).await.map_err(away)?;
-    Ok(rows.iter().map(buried).collect())
-}
-
-fn buried(row: &Row) -> BuriedLetter {
-    BuriedLetter {
-        id: row.get::<_, Uuid>("id").into(),
-        webhook_id: row.get::<_, Option<Uuid>>("webhook_id").map(Into::into),
-        external_id: row.get("external_id"),
-        reason: row.get("reason"),
-        error: row.get("error"),
-        attempts: u32::try_from(row.get::<_, i32>("attempts")).unwrap_or(0),
-        received_at: maybe_at(row, "received_at"),
-        dead_at: at(row, "dead_at"),
-        settled: row.get("settled"),
     }
 }
 

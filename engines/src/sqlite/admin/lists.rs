@@ -1,12 +1,12 @@
-//! What people look at: webhooks, activities, dead letters. Long lists are read in pages, each a
+//! What people look at: webhooks, activities. Long lists are read in pages, each a
 //! snapshot of its own, so that a reader never holds up a checkpoint of the write-ahead log.
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, Params, Row, params};
 use serde_json::value::RawValue;
-use trailpad_common::admin::{ActivityFilter, AdminError, BuriedLetter, StoredActivity, Webhook};
+use trailpad_common::admin::{ActivityFilter, AdminError, StoredActivity, Webhook};
 use trailpad_common::email::Email;
-use trailpad_common::id::{ActivityId, WebhookId};
+use trailpad_common::id::WebhookId;
 use trailpad_common::instant::Instant;
 use trailpad_common::token::PublicId;
 use uuid::Uuid;
@@ -37,18 +37,6 @@ ORDER BY a.received_at DESC, a.id DESC
 LIMIT ?5
 "#;
 
-const DEAD_LETTERS: &str = "
-SELECT d.id, d.webhook_id, d.external_id, d.reason, d.error, d.attempts, d.received_at, d.dead_at,
-       EXISTS (SELECT 1 FROM activities a WHERE a.id = d.id)
-       OR EXISTS (SELECT 1 FROM activities a
-                  WHERE a.webhook_id = d.webhook_id AND a.external_id = d.external_id
-                    AND (a.content_id = d.id OR a.received_at >= d.received_at))
-FROM dead_letters d
-WHERE (d.dead_at, d.id) < (?1, ?2)
-ORDER BY d.dead_at DESC, d.id DESC
-LIMIT ?3
-";
-
 /// Where a page goes on: instant and id of the last row before it.
 type Place = (i64, Uuid);
 
@@ -65,30 +53,6 @@ pub(super) fn all<T>(
     let list = || connection.prepare_cached(sql)?.query_map(values, read)?.collect();
     let rows: rusqlite::Result<Vec<T>> = list();
     rows.map_err(away)
-}
-
-/// Reads page after page, letting others at the connection and the file in between.
-fn paged<T>(
-    limit: u32,
-    mut page: impl FnMut(Place, u32) -> Result<Vec<T>, AdminError>,
-    place: impl Fn(&T) -> (Instant, ActivityId),
-) -> Result<Vec<T>, AdminError> {
-    let mut rows = Vec::new();
-    let mut at = BEGINNING;
-    loop {
-        let left = limit.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
-        let wanted = left.min(PAGE_ROWS);
-        let next = page(at, wanted)?;
-        let is_last = next.len() < PAGE_ROWS as usize;
-        rows.extend(next);
-        match rows.last() {
-            Some(last) if !is_last => {
-                let (instant, id) = place(last);
-                at = (instant.unix_micros(), id.uuid());
-            }
-            _ => return Ok(rows),
-        }
-    }
 }
 
 pub(super) fn webhooks(
@@ -120,16 +84,25 @@ fn webhook_of(row: &Row<'_>) -> rusqlite::Result<Webhook> {
     })
 }
 
+/// Reads page after page, letting others at the connection and the file in between.
 pub(super) fn activities(
     database: &Database,
     filter: &ActivityFilter,
 ) -> Result<Vec<StoredActivity>, AdminError> {
     let webhook = filter.webhook_id.map(|id| id.uuid());
-    let page = |(instant, id), limit| {
-        let values = params![webhook, filter.external_id, instant, id, limit];
-        database.with(|connection| all(connection, ACTIVITIES, values, activity))
-    };
-    paged(filter.limit, page, |row| (row.received_at, row.id))
+    let (mut rows, mut place) = (Vec::new(), BEGINNING);
+    loop {
+        let left = filter.limit.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
+        let wanted = left.min(PAGE_ROWS);
+        let values = params![webhook, filter.external_id, place.0, place.1, wanted];
+        let page = database.with(|connection| all(connection, ACTIVITIES, values, activity))?;
+        let is_last = page.len() < PAGE_ROWS as usize;
+        rows.extend(page);
+        match rows.last() {
+            Some(last) if !is_last => place = (last.received_at.unix_micros(), last.id.uuid()),
+            _ => return Ok(rows),
+        }
+    }
 }
 
 fn activity(row: &Row<'_>) -> rusqlite::Result<StoredActivity> {
@@ -149,31 +122,6 @@ fn activity(row: &Row<'_>) -> rusqlite::Result<StoredActivity> {
         metadata: metadata.and_then(|text| RawValue::from_string(text).ok()),
         received_at: at(row, 12)?,
         stored_at: at(row, 13)?,
-    })
-}
-
-pub(super) fn dead_letters(
-    database: &Database,
-    limit: u32,
-) -> Result<Vec<BuriedLetter>, AdminError> {
-    let page = |(instant, id), limit| {
-        let values = params![instant, id, limit];
-        database.with(|connection| all(connection, DEAD_LETTERS, values, buried))
-    };
-    paged(limit, page, |letter| (letter.dead_at, letter.id))
-}
-
-fn buried(row: &Row<'_>) -> rusqlite::Result<BuriedLetter> {
-    Ok(BuriedLetter {
-        id: row.get::<_, Uuid>(0)?.into(),
-        webhook_id: row.get::<_, Option<Uuid>>(1)?.map(Into::into),
-        external_id: row.get(2)?,
-        reason: row.get(3)?,
-        error: row.get(4)?,
-        attempts: row.get(5)?,
-        received_at: maybe_at(row, 6)?,
-        dead_at: at(row, 7)?,
-        settled: row.get(8)?,
     })
 }
 

@@ -37,10 +37,13 @@ pub(super) enum Settlement {
     HandBackAll(i64),
 }
 
-/// What a process that ended had in hand comes again, and its delivery is counted. Gives the bytes
-/// that are waiting.
-pub(super) fn recover(connection: &Connection) -> Result<u64> {
-    connection.execute("UPDATE messages SET taken_by = NULL WHERE taken_by IS NOT NULL", [])?;
+/// What a process that ended had in hand comes again, and its delivery is counted.
+pub(super) fn recover(connection: &Connection) -> Result<usize> {
+    connection.execute("UPDATE messages SET taken_by = NULL WHERE taken_by IS NOT NULL", [])
+}
+
+/// The bytes of all bodies.
+pub(super) fn queued_bytes(connection: &Connection) -> Result<u64> {
     let sql = "SELECT coalesce(sum(length(body)), 0) FROM bodies";
     connection.query_row(sql, [], bytes)
 }

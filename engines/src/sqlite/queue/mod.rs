@@ -11,6 +11,7 @@ mod writer;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
+use rusqlite::Connection;
 use trailpad_common::failure::Unavailable;
 use trailpad_common::lifecycle::HealthWatch;
 use trailpad_common::ports::{
@@ -18,6 +19,7 @@ use trailpad_common::ports::{
 };
 
 use super::data_dir::DataDir;
+use super::error::unavailable;
 use room::Room;
 use subscription::SqliteSubscription;
 use writer::Writer;
@@ -36,8 +38,21 @@ impl SqliteQueue {
     /// # Errors
     /// It can't be opened, or has another version's schema.
     pub fn open(directory: &DataDir, free_bytes_min: u64) -> Result<Self, Unavailable> {
-        let room = Room::new(directory.path(), free_bytes_min);
-        let writer = Writer::start(directory.open_queue()?, room)?;
+        let connection = directory.open_queue()?;
+        messages::recover(&connection).map_err(|error| unavailable(&error))?;
+        Self::start(connection, Room::new(directory.path(), free_bytes_min))
+    }
+
+    /// Opens the queue to publish, beside the process that serves it, or without one.
+    ///
+    /// # Errors
+    /// It can't be opened, or has another version's schema.
+    pub fn open_beside(directory: &DataDir, free_bytes_min: u64) -> Result<Self, Unavailable> {
+        Self::start(directory.open_queue()?, Room::new(directory.path(), free_bytes_min))
+    }
+
+    fn start(connection: Connection, room: Room) -> Result<Self, Unavailable> {
+        let writer = Writer::start(connection, room)?;
         Ok(Self { writer, subscriptions: AtomicI64::new(1) })
     }
 }

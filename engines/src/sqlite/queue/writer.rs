@@ -48,9 +48,10 @@ struct Request {
 }
 
 impl Writer {
-    /// Recovers the file and starts the thread.
-    pub fn start(mut connection: Connection, room: Room) -> Result<Self, Unavailable> {
-        let queued_bytes = recover(&mut connection).map_err(|error| unavailable(&error))?;
+    /// Starts the thread.
+    pub fn start(connection: Connection, room: Room) -> Result<Self, Unavailable> {
+        let queued_bytes =
+            messages::queued_bytes(&connection).map_err(|error| unavailable(&error))?;
         let (jobs, receiver) = channel();
         let (published_sender, published) = watch::channel(());
         let (publish_sender, publish_health) = watch::channel(Health::Up);
@@ -124,13 +125,6 @@ impl Writer {
 
 /// What is said when the thread is gone, which only a bug can do.
 pub(super) const THREAD_ENDED: &str = "the queue's thread has ended";
-
-fn recover(connection: &mut Connection) -> Result<u64, Error> {
-    let transaction = connection.transaction()?;
-    let queued_bytes = messages::recover(&transaction)?;
-    transaction.commit()?;
-    Ok(queued_bytes)
-}
 
 struct Thread {
     connection: Connection,

@@ -1,6 +1,8 @@
 //! What people do with workspaces, members, projects and webhooks, and what they look at: the
 //! port behind the command line, and later behind the dashboard.
 
+mod dead_letters;
+
 use async_trait::async_trait;
 
 use crate::email::Email;
@@ -8,6 +10,10 @@ use crate::failure::Unavailable;
 use crate::id::{ActivityId, MemberId, ProjectId, WebhookId, WorkspaceId};
 use crate::instant::Instant;
 use crate::token::{PresentedToken, PublicId};
+
+pub use dead_letters::{
+    Action, BuriedLetter, DeadLetterAdmin, DeadLetterFilter, DeadLetterState, Page,
+};
 
 /// Why an operation was not carried out; each is a sentence for the person who asked.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -165,29 +171,6 @@ pub struct StoredActivity {
     pub stored_at: Instant,
 }
 
-/// A dead letter as a list shows it: without its payload.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BuriedLetter {
-    /// The activity's identifier.
-    pub id: ActivityId,
-    /// Its webhook, unless it is unreadable.
-    pub webhook_id: Option<WebhookId>,
-    /// The sender's id, if it has one.
-    pub external_id: Option<String>,
-    /// The stable reason; text, because a newer version may have written it.
-    pub reason: String,
-    /// The last error in words.
-    pub error: String,
-    /// Attempts spent.
-    pub attempts: u32,
-    /// When it was received, unless it is unreadable.
-    pub received_at: Option<Instant>,
-    /// When it was given up.
-    pub dead_at: Instant,
-    /// Whether its activity was stored after all, from a second copy.
-    pub settled: bool,
-}
-
 /// The operations. Names are given as people know them; what does not exist or clashes is told
 /// in a sentence.
 #[async_trait]
@@ -238,7 +221,4 @@ pub trait Admin: Send + Sync {
 
     /// Activities, newest received first.
     async fn activities(&self, filter: &ActivityFilter) -> Result<Vec<StoredActivity>, AdminError>;
-
-    /// Dead letters, the last given up first, at most `limit`.
-    async fn dead_letters(&self, limit: u32) -> Result<Vec<BuriedLetter>, AdminError>;
 }

@@ -1,0 +1,108 @@
+//! Replaying dead letters: publish, await the confirm, then mark. An end in between, even by
+//! `kill -9`, loses nothing, and what is then published again is stored once: an activity keeps
+//! its id.
+
+use crate::admin::{Action, AdminError, BuriedLetter, DeadLetterAdmin, DeadLetterFilter, Page};
+use crate::envelope::{Batch, Envelope};
+use crate::id::ActivityId;
+use crate::instant::Instant;
+use crate::ports::{Destination, MessageKind, PublishError, Publisher};
+
+/// A message of replayed activities is closed once it has so many bytes.
+const MESSAGE_BYTES: usize = 512 * 1_024;
+
+/// Why a replay ended early; what was replayed before is replayed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ReplayError {
+    /// The queue did not confirm.
+    #[error("{0}; nothing is lost: try again")]
+    Publish(#[from] PublishError),
+    /// The store could not be read or marked.
+    #[error("{0}")]
+    Admin(#[from] AdminError),
+}
+
+/// What became of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageReplayed {
+    /// Published and marked.
+    pub replayed: u64,
+    /// Left alone: bytes that no worker could read.
+    pub unreadable: u64,
+    /// Where the next page begins; none: this was the last.
+    pub next: Option<(Instant, ActivityId)>,
+}
+
+/// Replays the open dead letters of one page, at most `limit`.
+///
+/// # Errors
+/// The queue did not confirm, or the store is away.
+pub async fn replay_page(
+    admin: &dyn DeadLetterAdmin,
+    publisher: &mut dyn Publisher,
+    filter: &DeadLetterFilter,
+    after: Option<(Instant, ActivityId)>,
+    limit: u32,
+    by: &str,
+) -> Result<PageReplayed, ReplayError> {
+    let page = Page { after, limit, with_payload: true };
+    let letters = admin.dead_letters(filter, page).await?;
+    let is_last = letters.len() < limit as usize;
+    let next = letters.last().filter(|_| !is_last).map(|last| (last.dead_at, last.id));
+    let mut done = PageReplayed { next, ..PageReplayed::default() };
+    let mut message = Message::default();
+    for letter in &letters {
+        match envelope(letter) {
+            Some(envelope) => message.push(&envelope),
+            None => done.unreadable += 1,
+        }
+        if message.bytes >= MESSAGE_BYTES {
+            done.replayed += std::mem::take(&mut message).send(admin, publisher, by).await?;
+        }
+    }
+    done.replayed += message.send(admin, publisher, by).await?;
+    Ok(done)
+}
+
+/// The activity as it was accepted, with all its attempts before it; none: it is unreadable.
+fn envelope(letter: &BuriedLetter) -> Option<Envelope<'_>> {
+    Some(Envelope {
+        id: letter.id,
+        webhook_id: letter.webhook_id?,
+        received_at: letter.received_at?,
+        attempt: 1,
+        traceparent: letter.traceparent.as_deref().map(Into::into),
+        activity: std::str::from_utf8(letter.payload.as_deref()?).ok()?,
+    })
+}
+
+#[derive(Default)]
+struct Message {
+    batch: Option<Batch>,
+    ids: Vec<ActivityId>,
+    bytes: usize,
+}
+
+impl Message {
+    fn push(&mut self, envelope: &Envelope<'_>) {
+        self.batch.get_or_insert_with(|| Batch::with_capacity(MESSAGE_BYTES)).push(envelope);
+        self.ids.push(envelope.id);
+        self.bytes += envelope.activity.len() + Envelope::OVERHEAD_BYTES;
+    }
+
+    /// Publishes and marks; gives how many.
+    async fn send(
+        self,
+        admin: &dyn DeadLetterAdmin,
+        publisher: &mut dyn Publisher,
+        by: &str,
+    ) -> Result<u64, ReplayError> {
+        let Some(batch) = self.batch else { return Ok(0) };
+        // Taken before, so that a death after it is known to be a new one.
+        let published_at = Instant::now();
+        let body = batch.finish();
+        publisher.publish(Destination::Activities, MessageKind::Activities, &body).await?;
+        admin.mark_dead_letters(&self.ids, Action::Replay { published_at }, by).await?;
+        Ok(self.ids.len() as u64)
+    }
+}
