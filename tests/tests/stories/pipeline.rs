@@ -87,7 +87,7 @@ async fn one_activity_of_an_unknown_member_dies_alone_and_its_neighbours_notice_
     assert_eq!(dead[0]["reason"], "unknown-member");
     assert_eq!(dead[0]["externalId"], "stranger");
     assert_eq!(dead[0]["attempts"], 3);
-    assert_eq!(dead[0]["settled"], false);
+    assert_eq!(dead[0]["state"], "open");
     assert_eq!(sandbox.number("SELECT count(*) FROM activities").await, 499);
     let metrics = worker.metrics().await;
     assert_eq!(metrics["trailpad_worker_retried_total{reason=\"unknown-member\"}"], 2.0);
