@@ -40,6 +40,8 @@ pub enum Command {
     Gateway(Box<GatewayArgs>),
     /// Run a worker: take activities from the queue and store them; to scale out, run more
     Worker(Box<WorkerArgs>),
+    /// Ask a role on this machine whether it is ready; for health checks
+    Health(HealthArgs),
     /// Create workspaces
     #[command(subcommand)]
     Workspace(WorkspaceCommand),
@@ -119,6 +121,18 @@ impl QueueArgs {
 pub struct MigrateArgs {
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+#[derive(Args)]
+pub struct HealthArgs {
+    /// Where the role's /readyz is
+    #[arg(
+        long,
+        env = "TRAILPAD_OPS_LISTEN",
+        default_value = "127.0.0.1:9081",
+        value_name = "ADDRESS"
+    )]
+    pub ops_listen: String,
 }
 
 #[derive(Args)]

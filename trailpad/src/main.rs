@@ -6,6 +6,7 @@ mod config;
 mod dead_letters;
 mod engines;
 mod failure;
+mod health;
 mod ops;
 mod render;
 mod roles;
@@ -50,6 +51,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Migrate(args) => commands::migrate(args).await,
         Command::Gateway(args) => roles::gateway(config::gateway(&args)?).await,
         Command::Worker(args) => roles::worker(config::worker(&args)?).await,
+        Command::Health(args) => health::health(&args).await,
         Command::Workspace(command) => commands::workspace(command).await,
         Command::Member(command) => commands::member(command).await,
         Command::Project(command) => commands::project(command).await,
