@@ -19,6 +19,20 @@ pub const GATEWAY_DIRECTORY_WEBHOOKS: &str = "trailpad_gateway_directory_webhook
 /// Since the directory was last known to be current.
 pub const GATEWAY_DIRECTORY_AGE_SECONDS: &str = "trailpad_gateway_directory_age_seconds";
 
+/// 1 where every part that the role needs is there.
+pub const READY: &str = "trailpad_ready";
+/// 1, with the version as a label.
+pub const BUILD_INFO: &str = "trailpad_build_info";
+
+/// Messages that wait, by `queue`: activities, retry, dead. Each worker says the same.
+pub const QUEUE_MESSAGES: &str = "trailpad_queue_messages";
+/// How long what a worker takes has waited.
+pub const QUEUE_AGE_SECONDS: &str = "trailpad_queue_age_seconds";
+/// Dead letters that wait for somebody, counted up to 10,000. Each worker says the same.
+pub const DEAD_LETTERS_OPEN: &str = "trailpad_dead_letters_open";
+/// Unix time of the last look at the three above.
+pub const SIGHT_TIMESTAMP_SECONDS: &str = "trailpad_sight_timestamp_seconds";
+
 /// Activities that became rows.
 pub const WORKER_STORED: &str = "trailpad_worker_stored_total";
 /// Activities that replaced the content of a row.

@@ -105,6 +105,20 @@ pub trait Queue: Send + Sync {
         source: Source,
         prefetch: u16,
     ) -> Result<Box<dyn Subscription>, Unavailable>;
+
+    /// How much waits, for operators: messages, not activities.
+    async fn depths(&self) -> Result<Depths, Unavailable>;
+}
+
+/// Messages that wait; those in hand are not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depths {
+    /// For a worker.
+    pub activities: u64,
+    /// For the time of their next attempt.
+    pub retry: u64,
+    /// For being moved into the table of dead letters.
+    pub dead: u64,
 }
 
 /// What a subscription takes messages from.
@@ -268,6 +282,9 @@ pub trait Store: Send + Sync {
 
     /// Keeps dead letters, idempotently by id.
     async fn bury(&self, dead: &[DeadLetter]) -> Result<(), StoreError>;
+
+    /// How many dead letters wait for somebody to do something, counted up to `count_max`.
+    async fn open_dead_letters(&self, count_max: u32) -> Result<u64, StoreError>;
 }
 
 /// An activity that could not be stored, with the reason.

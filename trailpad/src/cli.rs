@@ -22,9 +22,9 @@ pub struct Cli {
 #[derive(Args)]
 #[command(next_help_heading = "Logging")]
 pub struct LogArgs {
-    /// How much to log: error, warn, info, debug or trace
-    #[arg(long = "log", env = "TRAILPAD_LOG", default_value = "info", global = true)]
-    pub level: String,
+    /// How much to log: error, warn, info, debug or trace [default: info; of commands: warn]
+    #[arg(long = "log", env = "TRAILPAD_LOG", value_name = "LEVEL", global = true)]
+    pub level: Option<String>,
     /// How log lines look: human, json, or auto (human on a terminal)
     #[arg(long = "log-format", env = "TRAILPAD_LOG_FORMAT", default_value = "auto", global = true)]
     pub format: String,
@@ -60,6 +60,15 @@ pub enum Command {
     /// Look at activities that could not be stored, and repair them
     #[command(subcommand)]
     DeadLetter(DeadLetterCommand),
+    /// Delete what is older than a limit, in short batches
+    Purge(PurgeArgs),
+}
+
+impl Command {
+    /// Whether it runs until it is told to stop.
+    pub fn is_role(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Gateway(_) | Self::Worker(_))
+    }
 }
 
 #[derive(Args)]
@@ -121,6 +130,31 @@ impl QueueArgs {
 pub struct MigrateArgs {
     #[command(flatten)]
     pub store: StoreArgs,
+}
+
+#[derive(Args)]
+pub struct PurgeArgs {
+    /// Activities received at least so long ago, such as 400days; an externalId that goes with them
+    /// is new if it is sent again
+    #[arg(long, env = "TRAILPAD_ACTIVITIES_OLDER_THAN", value_name = "TIME")]
+    pub activities_older_than: Option<String>,
+    /// Dead letters that were given up at least so long ago, and are settled or discarded
+    #[arg(long, env = "TRAILPAD_DEAD_LETTERS_OLDER_THAN", value_name = "TIME")]
+    pub dead_letters_older_than: Option<String>,
+    /// At most so many in one transaction
+    #[arg(
+        long,
+        env = "TRAILPAD_PURGE_BATCH",
+        default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(1..=100_000),
+        value_name = "COUNT"
+    )]
+    pub batch: u32,
+    /// Do it; without this it only says how many there are
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub args: CommandArgs,
 }
 
 #[derive(Args)]

@@ -162,6 +162,12 @@ pub fn duration(flag: &str, text: &str) -> Result<Duration, Failure> {
         .map_err(|_| wrong(format!("--{flag} must be a time such as 30m, not {text:?}")))
 }
 
+/// The instant so long ago.
+pub fn ago(age: Duration) -> Instant {
+    let micros = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+    Instant::from_unix_micros(Instant::now().unix_micros().saturating_sub(micros))
+}
+
 fn after(duration: Duration) -> Instant {
     let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     Instant::from_unix_micros(Instant::now().unix_micros().saturating_add(micros))

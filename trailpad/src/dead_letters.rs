@@ -3,18 +3,16 @@
 use std::io::Write;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::{Instant as Clock, sleep_until};
 use trailpad_common::admin::{Action, BuriedLetter, DeadLetterAdmin, DeadLetterFilter, Page};
 use trailpad_common::failure::{Reason, Unavailable};
 use trailpad_common::id::ActivityId;
-use trailpad_common::instant::Instant;
 use trailpad_common::lifecycle::Health;
 use trailpad_common::ports::Queue;
 use trailpad_common::replay::{PageReplayed, replay_page};
 
 use crate::cli::{CommandArgs, DeadLetterCommand, QueueArgs, WhichArgs};
-use crate::commands::{duration, email, webhook_id, wrong};
+use crate::commands::{ago, duration, email, webhook_id, wrong};
 use crate::config;
 use crate::engines::dead_letter_admin;
 use crate::failure::Failure;
@@ -149,7 +147,7 @@ async fn replay(
     let queue = engines.queue_beside("replay")?;
     is_reached(&*queue).await?;
     let mut publisher = queue.publisher();
-    let bar = progress(admin.count_dead_letters(filter).await?);
+    let bar = render::progress("replaying", admin.count_dead_letters(filter).await?);
     let step = STEP_LETTERS.min(rate.max(1));
     let (mut total, mut at) = (PageReplayed::default(), Clock::now());
     loop {
@@ -238,14 +236,6 @@ async fn is_reached(queue: &dyn Queue) -> Result<(), Failure> {
     }
 }
 
-/// Seen at a terminal only.
-fn progress(count: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{spinner} replaying  [{bar:30}] {pos} of {len}  {per_sec}  {eta} left",
-    );
-    ProgressBar::new(count).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
 fn noun(count: u64) -> &'static str {
     if count == 1 { "letter" } else { "letters" }
 }
@@ -253,9 +243,4 @@ fn noun(count: u64) -> &'static str {
 fn dead_letter_id(text: &str) -> Result<ActivityId, Failure> {
     let hint = "is no dead letter's id: `trailpad dead-letter list` shows them";
     text.parse().map_err(|_| wrong(format!("{text:?} {hint}")))
-}
-
-fn ago(age: Duration) -> Instant {
-    let micros = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-    Instant::from_unix_micros(Instant::now().unix_micros().saturating_sub(micros))
 }

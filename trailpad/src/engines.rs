@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trailpad_common::admin::{Admin, DeadLetterAdmin};
+use trailpad_common::admin::{Admin, DeadLetterAdmin, Retention};
 use trailpad_common::ports::{DirectorySource, Queue, Store};
 use trailpad_engines::postgres::{self, PostgresAdmin, PostgresDirectory, PostgresStore};
 use trailpad_engines::rabbitmq::RabbitQueue;
@@ -89,6 +89,14 @@ impl Engines {
 
 /// The administration of a store.
 pub fn admin(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn Admin>, Failure> {
+    Ok(match store {
+        StoreEngine::Postgres(config) => Box::new(PostgresAdmin::new(config)),
+        StoreEngine::Sqlite => Box::new(SqliteAdmin::open(data_dir)?),
+    })
+}
+
+/// The retention of a store.
+pub fn retention(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn Retention>, Failure> {
     Ok(match store {
         StoreEngine::Postgres(config) => Box::new(PostgresAdmin::new(config)),
         StoreEngine::Sqlite => Box::new(SqliteAdmin::open(data_dir)?),

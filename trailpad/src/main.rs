@@ -8,6 +8,7 @@ mod engines;
 mod failure;
 mod health;
 mod ops;
+mod purge;
 mod render;
 mod roles;
 mod serve;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let (level, format) = config::log(&cli.log)?;
+    let (level, format) = config::log(&cli.log, cli.command.is_role())?;
     telemetry::start(level, format);
     config::warn_of_unknown_variables(std::env::vars().map(|(name, _)| name));
     // Connections are files; the soft limit is often 1,024. Where it can't be raised, fewer fit.
@@ -58,5 +59,6 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Webhook(command) => commands::webhook(command).await,
         Command::Activity(command) => commands::activity(command).await,
         Command::DeadLetter(command) => dead_letters::dead_letter(command).await,
+        Command::Purge(args) => purge::purge(&args).await,
     }
 }

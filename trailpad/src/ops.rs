@@ -5,14 +5,18 @@ use std::net::SocketAddr;
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::{Encoder, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use serde::Serialize;
 use trailpad_common::lifecycle::Readiness;
+use trailpad_common::metrics as names;
+
+use crate::failure::Failure;
 
 #[derive(Clone)]
 struct Ops {
     registry: Registry,
     readiness: Readiness,
+    ready: IntGauge,
 }
 
 #[derive(Serialize)]
@@ -24,9 +28,29 @@ struct Ready {
 /// Serves until the process ends, also while it drains; gives the address it listens on.
 ///
 /// # Errors
-/// The address can't be bound.
-pub fn start(listen: SocketAddr, registry: Registry, readiness: Readiness) -> io::Result<String> {
-    let ops = web::Data::new(Ops { registry, readiness });
+/// The address can't be bound, or the registry has these metrics already.
+pub fn start(
+    listen: SocketAddr,
+    registry: Registry,
+    readiness: Readiness,
+) -> Result<String, Failure> {
+    let ready = register(&registry)?;
+    let ops = Ops { registry, readiness, ready };
+    serve(listen, web::Data::new(ops)).map_err(|error| Failure::listen(listen, &error))
+}
+
+/// What every role tells of itself.
+fn register(registry: &Registry) -> prometheus::Result<IntGauge> {
+    let build = Opts::new(names::BUILD_INFO, "1, with the version as a label.");
+    let build = IntGaugeVec::new(build, &["version"])?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    registry.register(Box::new(build))?;
+    let ready = IntGauge::new(names::READY, "1 where every part that the role needs is there.")?;
+    registry.register(Box::new(ready.clone()))?;
+    Ok(ready)
+}
+
+fn serve(listen: SocketAddr, ops: web::Data<Ops>) -> io::Result<String> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(ops.clone())
@@ -58,6 +82,7 @@ async fn readyz(ops: web::Data<Ops>) -> HttpResponse {
 }
 
 async fn metrics(ops: web::Data<Ops>) -> HttpResponse {
+    ops.ready.set(ops.readiness.reasons().is_empty().into());
     let mut text = Vec::new();
     match TextEncoder::new().encode(&ops.registry.gather(), &mut text) {
         Ok(()) => {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -211,6 +212,15 @@ pub fn one(json: bool, shown: Shown) {
         .collect();
     let hint = shown.hint.map(|hint| format!("\n{hint}\n")).unwrap_or_default();
     print(&format!("{}{hint}", lines.concat()));
+}
+
+/// How far something is that takes long; seen at a terminal only.
+pub fn progress(what: &'static str, count: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{spinner} {prefix}  [{bar:30}] {pos} of {len}  {per_sec}  {eta} left",
+    );
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(count).with_style(style).with_prefix(what)
 }
 
 /// Prints what was done.

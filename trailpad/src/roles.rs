@@ -23,8 +23,7 @@ pub async fn gateway(config: GatewayConfig) -> Result<(), Failure> {
     let server =
         GatewayServer::start(config.settings, &queue, directory, &registry, lifecycle.watch())?;
     let readiness = Readiness::new(lifecycle.watch(), server.health());
-    ops::start(config.ops_listen, registry, readiness)
-        .map_err(|error| Failure::listen(config.ops_listen, &error))?;
+    ops::start(config.ops_listen, registry, readiness)?;
     signals::follow(lifecycle, drain_timeout)?;
     if let Some(url) = config.public_url {
         tracing::info!(url = format!("{url}/webhooks/ingress/…"), "senders post to");
@@ -43,8 +42,7 @@ pub async fn worker(config: WorkerConfig) -> Result<(), Failure> {
     let drain_timeout = config.settings.drain_timeout;
     let worker = Worker::new(config.settings, queue, store, &registry, lifecycle.watch())?;
     let readiness = Readiness::new(lifecycle.watch(), worker.health());
-    ops::start(config.ops_listen, registry, readiness)
-        .map_err(|error| Failure::listen(config.ops_listen, &error))?;
+    ops::start(config.ops_listen, registry, readiness)?;
     let watch = lifecycle.watch();
     signals::follow(lifecycle, drain_timeout)?;
     run_worker(worker, &watch).await?;

@@ -39,8 +39,7 @@ pub async fn serve(config: ServeConfig) -> Result<(), Failure> {
     let worker = Worker::new(worker, queue, store, &registry, lifecycle.watch())?;
     let parts = server.health().into_iter().chain(worker.health()).collect();
     let readiness = Readiness::new(lifecycle.watch(), parts);
-    let ops = ops::start(config.ops_listen, registry, readiness)
-        .map_err(|error| Failure::listen(config.ops_listen, &error))?;
+    let ops = ops::start(config.ops_listen, registry, readiness)?;
     let public_url = match config.public_url {
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => format!("http://{}", server.address()),

@@ -13,6 +13,7 @@ use trailpad_common::ports::{Delivery, Destination, Publisher, Store, StoreError
 
 use crate::assign::{assign, questions};
 use crate::decode::{Item, decode};
+use crate::lookout::LastTaken;
 use crate::metrics::Metrics;
 use crate::narrow;
 use crate::outbox::{Outbox, Stay, send};
@@ -30,6 +31,7 @@ pub struct Context {
     pub metrics: Metrics,
     pub lifecycle: LifecycleWatch,
     pub consume_health: HealthWatch,
+    pub last_taken: LastTaken,
 }
 
 /// A lane, with a publisher of its own for what has to go elsewhere.
@@ -90,6 +92,7 @@ impl Lane {
         let decoded = decode(deliveries);
         let in_hand = i64::try_from(decoded.readable.len()).unwrap_or(i64::MAX);
         self.context.metrics.in_hand.add(in_hand);
+        self.context.last_taken.took(decoded.readable.iter().map(|item| &item.envelope));
         let stored = tokio::select! {
             stored = self.context.store_all(decoded.readable) => stored.map_err(Stay::Hold),
             () = lifecycle.reached(Phase::Stopping) => Err(Stay::HandBack),

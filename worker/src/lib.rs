@@ -6,6 +6,7 @@
 mod assign;
 mod decode;
 mod lane;
+mod lookout;
 mod metrics;
 mod narrow;
 mod outbox;

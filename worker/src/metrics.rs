@@ -1,8 +1,8 @@
 //! What a worker counts.
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    exponential_buckets,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, exponential_buckets,
 };
 use trailpad_common::metrics as names;
 
@@ -20,6 +20,10 @@ pub struct Metrics {
     pub receipt_to_row_seconds: Histogram,
     pub in_hand: IntGauge,
     pub holding: IntGauge,
+    pub queue_messages: IntGaugeVec,
+    pub queue_age_seconds: Gauge,
+    pub dead_letters_open: IntGauge,
+    pub sight_timestamp_seconds: Gauge,
 }
 
 impl Metrics {
@@ -43,6 +47,17 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
+        let measure = |name: &str, help: &str| -> prometheus::Result<Gauge> {
+            let gauge = Gauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let queue_messages = Opts::new(
+            names::QUEUE_MESSAGES,
+            "Messages that wait, by queue; each worker says the same.",
+        );
+        let queue_messages = IntGaugeVec::new(queue_messages, &["queue"])?;
+        registry.register(Box::new(queue_messages.clone()))?;
         let histogram =
             |name: &str, help: &str, buckets: Vec<f64>| -> prometheus::Result<Histogram> {
                 let histogram =
@@ -92,6 +107,19 @@ impl Metrics {
             holding: gauge(
                 names::WORKER_HOLDING,
                 "1 while the worker holds because the store is away.",
+            )?,
+            queue_messages,
+            queue_age_seconds: measure(
+                names::QUEUE_AGE_SECONDS,
+                "How long what a worker takes has waited; 0 where nothing waits.",
+            )?,
+            dead_letters_open: gauge(
+                names::DEAD_LETTERS_OPEN,
+                "Dead letters that wait for somebody, counted up to 10,000; each worker says the same.",
+            )?,
+            sight_timestamp_seconds: measure(
+                names::SIGHT_TIMESTAMP_SECONDS,
+                "Unix time of the last look at queues and dead letters.",
             )?,
         })
     }

@@ -92,6 +92,10 @@ mod tests {
         async fn bury(&self, _: &[DeadLetter]) -> Result<(), StoreError> {
             Ok(())
         }
+
+        async fn open_dead_letters(&self, _: u32) -> Result<u64, StoreError> {
+            Ok(0)
+        }
     }
 
     fn batch(len: u128, special: &[(usize, &'static str)]) -> Vec<NewActivity<'static>> {

@@ -13,6 +13,7 @@ use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch, Phase};
 use trailpad_common::ports::{Queue, Source, Store};
 
 use crate::lane::{Context, Lane};
+use crate::lookout::{LastTaken, Lookout};
 use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::settings::Settings;
@@ -48,7 +49,8 @@ impl Worker {
         let metrics = Metrics::register(registry)?;
         let consume_health = queue.consume_health();
         let settings = Arc::new(settings);
-        let context = Context { store, settings, metrics, lifecycle, consume_health };
+        let last_taken = LastTaken::default();
+        let context = Context { store, settings, metrics, lifecycle, consume_health, last_taken };
         Ok(Self { queue, context, store_health: watch::Sender::new(Health::Up) })
     }
 
@@ -67,6 +69,7 @@ impl Worker {
     /// A part of it panicked.
     pub async fn run(self) -> Result<(), Broken> {
         let undertaker = tokio::spawn(self.undertaker().run());
+        let lookout = tokio::spawn(self.lookout().run());
         let mut backoff = Backoff::new(SUBSCRIBE_BACKOFF_FIRST, SUBSCRIBE_BACKOFF_MOST);
         let mut is_gentle = true;
         while self.reaches_the_queue().await {
@@ -85,6 +88,7 @@ impl Worker {
             }
         }
         undertaker.await?;
+        lookout.await?;
         Ok(())
     }
 
@@ -128,6 +132,10 @@ impl Worker {
 
     fn lane(&self) -> Lane {
         Lane { context: self.context.clone(), publisher: self.queue.publisher() }
+    }
+
+    fn lookout(&self) -> Lookout {
+        Lookout { queue: self.queue.clone(), context: self.context.clone() }
     }
 
     fn undertaker(&self) -> Undertaker {

@@ -2,6 +2,7 @@
 //! port behind the command line, and later behind the dashboard.
 
 mod dead_letters;
+mod retention;
 
 use async_trait::async_trait;
 
@@ -14,6 +15,7 @@ use crate::token::{PresentedToken, PublicId};
 pub use dead_letters::{
     Action, BuriedLetter, DeadLetterAdmin, DeadLetterFilter, DeadLetterState, Page,
 };
+pub use retention::{Cutoffs, Purged, Retention};
 
 /// Why an operation was not carried out; each is a sentence for the person who asked.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -12,3 +12,12 @@ CREATE TABLE dead_letter_actions (
     done_at        INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX dead_letter_actions_id ON dead_letter_actions (dead_letter_id, done_at);
+
+-- Settled: the activity is stored, from this copy or another.
+CREATE VIEW dead_letter_states AS
+SELECT d.*,
+       EXISTS (SELECT 1 FROM activities a WHERE a.id = d.id)
+       OR EXISTS (SELECT 1 FROM activities a
+                  WHERE a.webhook_id = d.webhook_id AND a.external_id = d.external_id
+                    AND (a.content_id = d.id OR a.received_at >= d.received_at)) AS settled
+FROM dead_letters d;

@@ -47,6 +47,13 @@ SET attempts = excluded.attempts, reason = excluded.reason, error = excluded.err
 WHERE dead_letters.dead_at < excluded.dead_at
 ";
 
+const OPEN: &str = "
+SELECT count(*) FROM (
+    SELECT FROM dead_letter_states
+    WHERE replayed_at IS NULL AND discarded_at IS NULL AND NOT settled LIMIT $1
+) open
+";
+
 /// A value and the type it is sent as.
 type Parameter<'p> = (&'p (dyn ToSql + Sync), Type);
 
@@ -173,6 +180,15 @@ impl Store for PostgresStore {
         answer.map_err(|error| store_error(&error))?;
         lease.release();
         Ok(())
+    }
+
+    async fn open_dead_letters(&self, count_max: u32) -> Result<u64, StoreError> {
+        let parameters: &[Parameter<'_>] = &[(&i64::from(count_max), Type::INT8)];
+        let mut lease = self.lease().await?;
+        let answer = in_time(lease.client()?.query_typed_one(OPEN, parameters)).await?;
+        let row = answer.map_err(|error| store_error(&error))?;
+        lease.release();
+        Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
     }
 }
 

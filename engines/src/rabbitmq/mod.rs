@@ -16,9 +16,10 @@ use async_trait::async_trait;
 use lapin::uri::AMQPUri;
 use trailpad_common::failure::Unavailable;
 use trailpad_common::lifecycle::HealthWatch;
-use trailpad_common::ports::{Destination, Publisher, Queue, Source, Subscription};
+use trailpad_common::ports::{Depths, Destination, Publisher, Queue, Source, Subscription};
 
-use link::{Link, Target};
+use error::explain;
+use link::{CALL_TIMEOUT, Link, Target};
 use publisher::RabbitPublisher;
 use subscription::RabbitSubscription;
 use topology::Topology;
@@ -92,5 +93,14 @@ impl Queue for RabbitQueue {
             Source::Dead => Destination::Dead,
         });
         Ok(Box::new(RabbitSubscription::open(self.consuming(), &queue, prefetch).await?))
+    }
+
+    async fn depths(&self) -> Result<Depths, Unavailable> {
+        let connection = self.consuming().for_consuming()?;
+        let depths = self.target.topology.depths(&connection);
+        match tokio::time::timeout(CALL_TIMEOUT, depths).await {
+            Ok(depths) => depths.map_err(|error| Unavailable(explain(&error))),
+            Err(_) => Err(Unavailable("the broker does not answer".into())),
+        }
     }
 }

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
-use trailpad_common::ports::Destination;
+use lapin::{Channel, Connection};
+use trailpad_common::ports::{Depths, Destination};
 use trailpad_common::retry::delay_name;
 
 /// Deliveries before the broker dead-letters an activity's message by itself: a last resort far
@@ -53,6 +53,29 @@ impl Topology {
             channel.queue_declare(name, durable, self.arguments(to)).await?;
         }
         Ok(())
+    }
+
+    /// How many messages wait, on a channel of its own: asking for a queue that is not there closes
+    /// the channel.
+    pub async fn depths(&self, connection: &Connection) -> lapin::Result<Depths> {
+        let channel = connection.create_channel().await?;
+        let mut depths = Depths {
+            activities: self.depth(&channel, Destination::Activities).await?,
+            dead: self.depth(&channel, Destination::Dead).await?,
+            retry: 0,
+        };
+        for delay in &self.retry_delays {
+            depths.retry += self.depth(&channel, Destination::Retry(*delay)).await?;
+        }
+        channel.close(200, "counted".into()).await?;
+        Ok(depths)
+    }
+
+    async fn depth(&self, channel: &Channel, to: Destination) -> lapin::Result<u64> {
+        let only_look = QueueDeclareOptions { passive: true, ..Default::default() };
+        let name = ShortString::from(self.queue(to).as_str());
+        let queue = channel.queue_declare(name, only_look, FieldTable::default()).await?;
+        Ok(u64::from(queue.message_count()))
     }
 
     fn arguments(&self, to: Destination) -> FieldTable {

@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod lists;
+mod retention;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};

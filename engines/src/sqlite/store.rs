@@ -33,6 +33,13 @@ SET attempts = excluded.attempts, reason = excluded.reason, error = excluded.err
 WHERE dead_letters.dead_at < excluded.dead_at
 ";
 
+const OPEN: &str = "
+SELECT count(*) FROM (
+    SELECT 1 FROM dead_letter_states
+    WHERE replayed_at IS NULL AND discarded_at IS NULL AND NOT settled LIMIT ?1
+)
+";
+
 /// Activities and dead letters in a file.
 pub struct SqliteStore {
     database: Database,
@@ -78,6 +85,13 @@ impl Store for SqliteStore {
             transaction.commit()
         });
         buried.map_err(|error| store_error(&error))
+    }
+
+    async fn open_dead_letters(&self, count_max: u32) -> std::result::Result<u64, StoreError> {
+        let count = self.database.with(|connection| {
+            connection.prepare_cached(OPEN)?.query_row([count_max], |row| row.get::<_, i64>(0))
+        });
+        count.map(|count| u64::try_from(count).unwrap_or(0)).map_err(|error| store_error(&error))
     }
 }
 

@@ -34,6 +34,10 @@ impl Store for Fragile {
     async fn bury(&self, dead: &[DeadLetter]) -> Result<(), StoreError> {
         self.0.bury(dead).await
     }
+
+    async fn open_dead_letters(&self, count_max: u32) -> Result<u64, StoreError> {
+        self.0.open_dead_letters(count_max).await
+    }
 }
 
 #[tokio::main]

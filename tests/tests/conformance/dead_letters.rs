@@ -15,13 +15,13 @@ fn id(id: u128) -> ActivityId {
     Uuid::from_u128(id).into()
 }
 
-fn second(second: i64) -> Instant {
+pub(super) fn second(second: i64) -> Instant {
     Instant::from_unix_micros(second * 1_000_000)
 }
 
 impl Fixture {
     /// Received at second 1, given up at `dead_at`.
-    fn dead(&self, number: u128, external_id: Option<&str>, dead_at: i64) -> DeadLetter {
+    pub fn dead(&self, number: u128, external_id: Option<&str>, dead_at: i64) -> DeadLetter {
         DeadLetter {
             id: id(number),
             webhook_id: external_id.map(|_| self.webhook_id),
@@ -37,7 +37,7 @@ impl Fixture {
         }
     }
 
-    async fn bury(&self, dead: &[DeadLetter]) {
+    pub async fn bury(&self, dead: &[DeadLetter]) {
         self.engine.store.bury(dead).await.expect("kept");
     }
 
@@ -49,12 +49,12 @@ impl Fixture {
         found
     }
 
-    async fn mark(&self, number: u128, action: Action) {
+    pub async fn mark(&self, number: u128, action: Action) {
         let marked = self.engine.dead_letters.mark_dead_letters(&[id(number)], action, "me").await;
         marked.expect("marked");
     }
 
-    async fn states(&self) -> Vec<DeadLetterState> {
+    pub async fn states(&self) -> Vec<DeadLetterState> {
         let all = DeadLetterFilter { with_ended: true, ..DeadLetterFilter::default() };
         let mut found = self.find(&all).await;
         found.sort_by_key(|letter| letter.id);
@@ -70,6 +70,9 @@ async fn dead_letters_are_kept_once_and_show_as_settled_when_a_copy_was_stored()
             f.bury(&[&letters[..], &letters[..]].concat()).await;
         }
         f.insert(&[f.keyed(1, 1, ' ')]).await;
+        let open = async |count_max| f.engine.store.open_dead_letters(count_max).await;
+        assert_eq!(open(100).await, Ok(2));
+        assert_eq!(open(1).await, Ok(1), "counted no further");
         use DeadLetterState::{Open, Settled};
         assert_eq!(f.states().await, [Settled, Open, Open]);
         let open = f.find(&DeadLetterFilter::default()).await;

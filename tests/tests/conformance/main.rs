@@ -6,12 +6,13 @@ mod admin;
 mod dead_letters;
 mod directory;
 mod queue;
+mod retention;
 mod store;
 
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use trailpad_common::admin::{Admin, DeadLetterAdmin, NewWebhook, Webhook};
+use trailpad_common::admin::{Admin, DeadLetterAdmin, NewWebhook, Retention, Webhook};
 use trailpad_common::email::Email;
 use trailpad_common::ports::{DirectorySource, Store};
 use trailpad_common::token::NewToken;
@@ -26,6 +27,7 @@ struct StoreEngine {
     store: Arc<dyn Store>,
     admin: Arc<dyn Admin>,
     dead_letters: Arc<dyn DeadLetterAdmin>,
+    retention: Arc<dyn Retention>,
     directory: Box<dyn DirectorySource>,
 }
 
@@ -42,6 +44,7 @@ async fn postgres() -> StoreEngine {
         store: Arc::new(PostgresStore::new(&config, 4)),
         admin: Arc::new(PostgresAdmin::new(&config)),
         dead_letters: Arc::new(PostgresAdmin::new(&config)),
+        retention: Arc::new(PostgresAdmin::new(&config)),
         directory: Box::new(PostgresDirectory::new(config)),
     }
 }
@@ -53,6 +56,7 @@ fn sqlite() -> StoreEngine {
         store: Arc::new(SqliteStore::open(&data).expect("a store")),
         admin: Arc::new(SqliteAdmin::open(&data).expect("a store")),
         dead_letters: Arc::new(SqliteAdmin::open(&data).expect("a store")),
+        retention: Arc::new(SqliteAdmin::open(&data).expect("a store")),
         directory: Box::new(SqliteDirectory::open(&data).expect("a store")),
     }
 }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use trailpad_common::lifecycle::Health;
 use trailpad_common::ports::{
-    Delivery, Destination, MessageKind, PublishError, Queue, Source, Subscription,
+    Delivery, Depths, Destination, MessageKind, PublishError, Queue, Source, Subscription,
 };
 use trailpad_engines::rabbitmq::RabbitQueue;
 use trailpad_engines::sqlite::SqliteQueue;
 use trailpad_tests::servers::shared;
+use trailpad_tests::wait_until;
 use uuid::Uuid;
 
 use super::data_dir;
@@ -192,5 +193,20 @@ async fn no_more_than_the_prefetch_is_in_hand() {
         a.ack().await;
         next(&mut *subscription).await.ack().await;
         b.ack().await;
+    }
+}
+
+#[tokio::test]
+async fn what_waits_is_counted_by_where_it_waits() {
+    for queue in queues().await {
+        for to in [Destination::Activities, Destination::Activities, Destination::Dead] {
+            publish(&*queue, to, "body").await;
+        }
+        let depths = async || queue.depths().await.expect("reachable");
+        let wanted = Depths { activities: 2, retry: 0, dead: 1 };
+        wait_until("the depths", DEADLINE, depths, |depths| *depths == wanted).await;
+        publish(&*queue, Destination::Retry(DELAY), "body").await;
+        let sum = |depths: &Depths| depths.activities + depths.retry;
+        wait_until("one more", DEADLINE, depths, |depths| sum(depths) == 3).await;
     }
 }

@@ -40,7 +40,7 @@ impl Fixture {
         new
     }
 
-    fn unkeyed(&self, id: u128, at: i64) -> NewActivity<'static> {
+    pub fn unkeyed(&self, id: u128, at: i64) -> NewActivity<'static> {
         let body = br#"{"title":"T","startTime":"2024-08-03T11:30:00Z"}"#;
         let mut activity =
             Activity::parse(body, Handling::Lenient, &Limits::NONE).expect("valid").activity;
@@ -59,7 +59,7 @@ impl Fixture {
         self.engine.store.insert(batch).await.expect("stored")
     }
 
-    async fn rows(&self) -> Vec<StoredActivity> {
+    pub async fn rows(&self) -> Vec<StoredActivity> {
         let filter = ActivityFilter { limit: 1_000, ..ActivityFilter::default() };
         self.engine.admin.activities(&filter).await.expect("listed")
     }

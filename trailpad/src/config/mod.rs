@@ -162,10 +162,13 @@ fn worker_settings(
 }
 
 /// Reads how to log.
-pub fn log(args: &LogArgs) -> Result<(LevelFilter, Format), Failure> {
+pub fn log(args: &LogArgs, is_role: bool) -> Result<(LevelFilter, Format), Failure> {
     let mut faults = Faults::default();
-    let level =
-        faults.parse_or("log", &args.level, LevelFilter::INFO, "error, warn, info, debug or trace");
+    let usual = if is_role { LevelFilter::INFO } else { LevelFilter::WARN };
+    let level = match &args.level {
+        Some(level) => faults.parse_or("log", level, usual, "error, warn, info, debug or trace"),
+        None => usual,
+    };
     let format = Format::named(&args.format);
     if format.is_none() {
         faults.add("log-format", "must be human, json or auto");

@@ -14,15 +14,9 @@ use uuid::Uuid;
 
 use super::{PostgresAdmin, away};
 
-/// Which dead letters, of `d`; settled is one whose activity is stored from another copy.
+/// Which dead letters.
 const MATCHING: &str = "
-FROM dead_letters d
-CROSS JOIN LATERAL (
-    SELECT EXISTS (SELECT FROM activities a WHERE a.id = d.id)
-        OR EXISTS (SELECT FROM activities a
-                   WHERE a.webhook_id = d.webhook_id AND a.external_id = d.external_id
-                     AND (a.content_id = d.id OR a.received_at >= d.received_at)) AS settled
-) s
+FROM dead_letter_states d
 WHERE ($1::uuid IS NULL OR d.id = $1) AND ($2::uuid IS NULL OR d.webhook_id = $2)
   AND ($3::text IS NULL OR d.reason = $3) AND ($4::text IS NULL OR d.member_email = $4)
   AND ($5::timestamptz IS NULL OR d.dead_at < $5)
@@ -30,13 +24,13 @@ WHERE ($1::uuid IS NULL OR d.id = $1) AND ($2::uuid IS NULL OR d.webhook_id = $2
         SELECT w.id FROM webhooks w
         JOIN projects p ON p.id = w.project_id JOIN workspaces k ON k.id = p.workspace_id
         WHERE k.name = $7))
-  AND ($6 OR (d.replayed_at IS NULL AND d.discarded_at IS NULL AND NOT s.settled))
+  AND ($6 OR (d.replayed_at IS NULL AND d.discarded_at IS NULL AND NOT d.settled))
 ";
 
 const COLUMNS: &str = "
 d.id, d.webhook_id, d.external_id, d.member_email, d.reason, d.error, d.attempts, d.received_at,
 d.traceparent, d.dead_at, d.replayed_at IS NOT NULL AS replayed,
-d.discarded_at IS NOT NULL AS discarded, s.settled, CASE WHEN $11 THEN d.payload END AS payload
+d.discarded_at IS NOT NULL AS discarded, d.settled, CASE WHEN $11 THEN d.payload END AS payload
 ";
 
 const PAGE: &str = "

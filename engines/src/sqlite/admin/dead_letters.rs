@@ -12,13 +12,9 @@ use uuid::Uuid;
 
 use super::{SqliteAdmin, away, execute, micros};
 
-/// Which dead letters; settled is one whose activity is stored from another copy.
+/// Which dead letters.
 const MATCHING: &str = "
-FROM (SELECT *, EXISTS (SELECT 1 FROM activities a WHERE a.id = l.id)
-             OR EXISTS (SELECT 1 FROM activities a
-                        WHERE a.webhook_id = l.webhook_id AND a.external_id = l.external_id
-                          AND (a.content_id = l.id OR a.received_at >= l.received_at)) AS settled
-      FROM dead_letters l) d
+FROM dead_letter_states d
 WHERE (:id IS NULL OR d.id = :id) AND (:webhook IS NULL OR d.webhook_id = :webhook)
   AND (:reason IS NULL OR d.reason = :reason) AND (:member IS NULL OR d.member_email = :member)
   AND (:dead_before IS NULL OR d.dead_at < :dead_before)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Result, Row, params};
 use trailpad_common::instant::Instant;
-use trailpad_common::ports::{Destination, MessageKind, Source};
+use trailpad_common::ports::{Depths, Destination, MessageKind, Source};
 
 /// Activities that may wait for their retry; past it one is refused, and dead at once.
 const RETRIES_MAX: i64 = 100_000;
@@ -46,6 +46,20 @@ pub(super) fn recover(connection: &Connection) -> Result<usize> {
 pub(super) fn queued_bytes(connection: &Connection) -> Result<u64> {
     let sql = "SELECT coalesce(sum(length(body)), 0) FROM bodies";
     connection.query_row(sql, [], bytes)
+}
+
+/// How many messages wait.
+pub(super) fn depths(connection: &Connection, now: Instant) -> Result<Depths> {
+    let sql = "SELECT count(*) FILTER (WHERE queue = ?1 AND due_at <= ?3),
+                      count(*) FILTER (WHERE queue = ?1 AND due_at > ?3),
+                      count(*) FILTER (WHERE queue = ?2)
+               FROM messages WHERE taken_by IS NULL";
+    let (activities, dead) = (queue_of(Source::Activities), queue_of(Source::Dead));
+    let values = params![activities, dead, now.unix_micros()];
+    let count = |row: &Row<'_>, at| row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
+    connection.prepare_cached(sql)?.query_row(values, |row| {
+        Ok(Depths { activities: count(row, 0)?, retry: count(row, 1)?, dead: count(row, 2)? })
+    })
 }
 
 /// Whether a retry queue has room for one more.

@@ -13,13 +13,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use rusqlite::Connection;
 use trailpad_common::failure::Unavailable;
+use trailpad_common::instant::Instant;
 use trailpad_common::lifecycle::HealthWatch;
 use trailpad_common::ports::{
-    Destination, MessageKind, PublishError, Publisher, Queue, Source, Subscription,
+    Depths, Destination, MessageKind, PublishError, Publisher, Queue, Source, Subscription,
 };
 
 use super::data_dir::DataDir;
 use super::error::unavailable;
+use super::file::Database;
 use room::Room;
 use subscription::SqliteSubscription;
 use writer::Writer;
@@ -27,6 +29,8 @@ use writer::Writer;
 /// The queue in a file, for the process that serves its directory.
 pub struct SqliteQueue {
     writer: Writer,
+    /// For looking, beside the writer's.
+    reader: Database,
     subscriptions: AtomicI64,
 }
 
@@ -40,7 +44,7 @@ impl SqliteQueue {
     pub fn open(directory: &DataDir, free_bytes_min: u64) -> Result<Self, Unavailable> {
         let connection = directory.open_queue()?;
         messages::recover(&connection).map_err(|error| unavailable(&error))?;
-        Self::start(connection, Room::new(directory.path(), free_bytes_min))
+        Self::start(connection, directory, free_bytes_min)
     }
 
     /// Opens the queue to publish, beside the process that serves it, or without one.
@@ -48,12 +52,17 @@ impl SqliteQueue {
     /// # Errors
     /// It can't be opened, or has another version's schema.
     pub fn open_beside(directory: &DataDir, free_bytes_min: u64) -> Result<Self, Unavailable> {
-        Self::start(directory.open_queue()?, Room::new(directory.path(), free_bytes_min))
+        Self::start(directory.open_queue()?, directory, free_bytes_min)
     }
 
-    fn start(connection: Connection, room: Room) -> Result<Self, Unavailable> {
-        let writer = Writer::start(connection, room)?;
-        Ok(Self { writer, subscriptions: AtomicI64::new(1) })
+    fn start(
+        connection: Connection,
+        directory: &DataDir,
+        free_bytes_min: u64,
+    ) -> Result<Self, Unavailable> {
+        let reader = Database::new(directory.open_queue()?);
+        let writer = Writer::start(connection, Room::new(directory.path(), free_bytes_min))?;
+        Ok(Self { writer, reader, subscriptions: AtomicI64::new(1) })
     }
 }
 
@@ -78,6 +87,11 @@ impl Queue for SqliteQueue {
     ) -> Result<Box<dyn Subscription>, Unavailable> {
         let number = self.subscriptions.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(SqliteSubscription::new(self.writer.clone(), number, source, prefetch)))
+    }
+
+    async fn depths(&self) -> Result<Depths, Unavailable> {
+        let depths = self.reader.with(|connection| messages::depths(connection, Instant::now()));
+        depths.map_err(|error| unavailable(&error))
     }
 }
 

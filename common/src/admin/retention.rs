@@ -1,0 +1,35 @@
+//! Letting go of what is old.
+
+use async_trait::async_trait;
+
+use super::AdminError;
+use crate::instant::Instant;
+
+/// Before when things may go; what has none stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cutoffs {
+    /// Activities that were received before this, and the settled dead letters of such.
+    pub activities: Option<Instant>,
+    /// Dead letters that were given up before this, and settled or discarded.
+    pub dead_letters: Option<Instant>,
+}
+
+/// How many of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Activities.
+    pub activities: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+}
+
+/// Deletes what is old, a little at a time. Of what is open, nothing ever goes.
+#[async_trait]
+pub trait Retention: Send + Sync {
+    /// How many would go.
+    async fn count_old(&self, cutoffs: Cutoffs) -> Result<Purged, AdminError>;
+
+    /// Deletes at most `limit` of each in one short transaction; tells how many. A dead letter goes
+    /// before its activity, because without it it would look open again.
+    async fn purge(&self, cutoffs: Cutoffs, limit: u32) -> Result<Purged, AdminError>;
+}
