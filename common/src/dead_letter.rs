@@ -90,7 +90,7 @@ fn of_envelope(envelope: &Envelope<'_>, cause: &Cause, dead_at: Instant) -> Dead
         external_id: external_id.map(|id| id.into_owned()),
         member_email,
         received_at: Some(envelope.received_at),
-        traceparent: envelope.traceparent.as_ref().map(|trace| trace.to_string()),
+        traceparent: envelope.traceparent.map(|trace| trace.to_string()),
         attempts: envelope.attempt,
         reason: cause.reason,
         error: cause.error.clone(),

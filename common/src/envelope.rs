@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::id::{ActivityId, WebhookId};
 use crate::instant::Instant;
+use crate::trace::TraceContext;
 
 /// An accepted activity on its way to the store.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +24,8 @@ pub struct Envelope<'a> {
     pub received_at: Instant,
     /// Which attempt at storing it this is, from 1.
     pub attempt: u32,
-    /// The W3C trace context of the request, if it came with one.
-    pub traceparent: Option<Cow<'a, str>>,
+    /// The trace of the request, if it is part of one.
+    pub traceparent: Option<TraceContext>,
     /// The sender's JSON.
     pub activity: &'a str,
 }
@@ -62,15 +63,10 @@ impl<'a> Wire<'a> {
             webhook_id: self.webhook_id,
             received_at,
             attempt: self.attempt,
-            // Written as it is, so nothing else may come through.
-            traceparent: self.traceparent.filter(|trace| trace.bytes().all(is_plain)),
+            traceparent: self.traceparent.and_then(|text| TraceContext::parse(&text)),
             activity: self.activity.get(),
         })
     }
-}
-
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-'
 }
 
 impl Envelope<'_> {
@@ -83,7 +79,6 @@ impl Envelope<'_> {
             r#"{{"id":"{id}","webhookId":"{webhook_id}","receivedAt":"{received_at}","attempt":{attempt}"#
         );
         if let Some(traceparent) = traceparent {
-            // Only hexadecimal digits and dashes: see `gateway`, which checks it.
             let _ = write!(out, r#","traceparent":"{traceparent}""#);
         }
         out.extend_from_slice(br#","activity":"#);
@@ -184,7 +179,9 @@ mod tests {
             webhook_id: WebhookId::generate(),
             received_at: Instant::from_unix_micros(1_722_684_600_123_456),
             attempt: 3,
-            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+            traceparent: TraceContext::parse(
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            ),
             activity,
         }
     }

@@ -20,3 +20,4 @@ pub mod ports;
 pub mod replay;
 pub mod retry;
 pub mod token;
+pub mod trace;

@@ -7,6 +7,7 @@ use crate::envelope::{Batch, Envelope};
 use crate::id::ActivityId;
 use crate::instant::Instant;
 use crate::ports::{Destination, MessageKind, PublishError, Publisher};
+use crate::trace::TraceContext;
 
 /// A message of replayed activities is closed once it has so many bytes.
 const MESSAGE_BYTES: usize = 512 * 1_024;
@@ -71,7 +72,7 @@ fn envelope(letter: &BuriedLetter) -> Option<Envelope<'_>> {
         webhook_id: letter.webhook_id?,
         received_at: letter.received_at?,
         attempt: 1,
-        traceparent: letter.traceparent.as_deref().map(Into::into),
+        traceparent: letter.traceparent.as_deref().and_then(TraceContext::parse),
         activity: std::str::from_utf8(letter.payload.as_deref()?).ok()?,
     })
 }

@@ -14,6 +14,7 @@ use trailpad_common::envelope::{Batch, Envelope};
 use trailpad_common::id::{ActivityId, WebhookId};
 use trailpad_common::instant::Instant;
 use trailpad_common::ports::{Destination, MessageKind, PublishError, Publisher};
+use trailpad_common::trace::TraceContext;
 
 use crate::admission::Permit;
 use crate::metrics::Metrics;
@@ -24,7 +25,7 @@ pub struct Submission {
     pub id: ActivityId,
     pub webhook_id: WebhookId,
     pub received_at: Instant,
-    pub traceparent: Option<Box<str>>,
+    pub traceparent: Option<TraceContext>,
     /// The sender's JSON, checked.
     pub activity: Bytes,
     /// Its place among the requests in flight, held until the activity is in a message.
@@ -126,7 +127,7 @@ impl Submission {
             webhook_id: self.webhook_id,
             received_at: self.received_at,
             attempt: 1,
-            traceparent: self.traceparent.as_deref().map(Into::into),
+            traceparent: self.traceparent,
             activity: std::str::from_utf8(&self.activity).ok()?,
         })
     }

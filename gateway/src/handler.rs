@@ -11,9 +11,11 @@ use trailpad_common::activity::{Activity, Finding, Handling, Limits};
 use trailpad_common::id::{ActivityId, WebhookId};
 use trailpad_common::instant::Instant;
 use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch};
+use trailpad_common::trace::{Span, SpanKind, TraceContext, Tracer};
 
 use crate::admission::Admission;
 use crate::body::{self, BodyLimits};
+use crate::directory::Entry;
 use crate::doorkeeper::Doorkeeper;
 use crate::group_commit::{GroupCommit, Submission};
 use crate::headers::RequestHeaders;
@@ -32,6 +34,7 @@ pub struct Gateway {
     pub lifecycle: LifecycleWatch,
     pub body_limits: BodyLimits,
     pub metrics: Metrics,
+    pub tracer: Tracer,
 }
 
 /// An activity that the queue holds.
@@ -92,7 +95,24 @@ impl Gateway {
     ) -> Result<Accepted, Refusal> {
         let webhook = self.doorkeeper.admit(token).await?;
         self.check_open()?;
-        let headers = RequestHeaders::read(request.headers())?;
+        let mut headers = RequestHeaders::read(request.headers())?;
+        let Some(context) = self.tracer.begin(headers.traceparent) else {
+            return self.take(&webhook, request, headers, payload).await;
+        };
+        let (parent, began) = (headers.traceparent.replace(context), Instant::now());
+        let taken = self.take(&webhook, request, headers, payload).await;
+        self.record(context, parent, began, webhook.webhook_id, &taken);
+        taken
+    }
+
+    /// From the headers to the confirm.
+    async fn take(
+        &self,
+        webhook: &Entry,
+        request: &HttpRequest,
+        headers: RequestHeaders<'_>,
+        payload: web::Payload,
+    ) -> Result<Accepted, Refusal> {
         webhook.check_rate().map_err(Refusal::RateLimited)?;
         let mut permit = self.admission.admit().ok_or(NotAccepted::Overloaded)?;
         let activity = body::read(
@@ -111,7 +131,7 @@ impl Gateway {
             id,
             webhook_id: webhook.webhook_id,
             received_at,
-            traceparent: headers.traceparent.map(Into::into),
+            traceparent: headers.traceparent,
             activity,
             _permit: permit,
         };
@@ -123,6 +143,31 @@ impl Gateway {
             Outcome::NotAccepted => Err(self.why_not_accepted().into()),
             Outcome::Unknown => Err(Refusal::OutcomeUnknown),
         }
+    }
+
+    /// Names OpenTelemetry's semantic conventions have are theirs.
+    fn record(
+        &self,
+        context: TraceContext,
+        parent: Option<TraceContext>,
+        began: Instant,
+        webhook: WebhookId,
+        taken: &Result<Accepted, Refusal>,
+    ) {
+        let mut attributes = vec![
+            ("http.request.method", "POST".to_owned()),
+            ("http.route", "/webhooks/ingress/{token}".to_owned()),
+            ("trailpad.webhook.id", webhook.to_string()),
+        ];
+        let error = match taken {
+            Ok(accepted) => {
+                attributes.push(("trailpad.activity.id", accepted.id.to_string()));
+                None
+            }
+            Err(refusal) => Some(refusal.reason()),
+        };
+        let (name, kind, ended) = ("accept activity", SpanKind::Server, Instant::now());
+        self.tracer.record(Span { name, kind, context, parent, began, ended, attributes, error });
     }
 
     /// Refuses at once what the queue could not take.

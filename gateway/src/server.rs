@@ -12,6 +12,7 @@ use tokio::net::TcpSocket;
 use tracing::info;
 use trailpad_common::lifecycle::{HealthWatch, LifecycleWatch, Phase};
 use trailpad_common::ports::{DirectorySource, Queue};
+use trailpad_common::trace::Tracer;
 
 use crate::admission::Admission;
 use crate::body::BodyLimits;
@@ -57,6 +58,7 @@ impl GatewayServer {
         directory: Box<dyn DirectorySource>,
         registry: &Registry,
         lifecycle: LifecycleWatch,
+        tracer: Tracer,
     ) -> Result<Self, StartError> {
         let listener = bind(&settings)?;
         let metrics = Metrics::register(registry)?;
@@ -87,6 +89,7 @@ impl GatewayServer {
                 timeout: settings.body_timeout,
             },
             metrics,
+            tracer,
         };
         Ok(Self { gateway: web::Data::new(gateway), listener, settings })
     }

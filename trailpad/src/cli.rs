@@ -15,6 +15,8 @@ use clap::{Args, Parser, Subcommand};
 pub struct Cli {
     #[command(flatten)]
     pub log: LogArgs,
+    #[command(flatten)]
+    pub traces: TraceArgs,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -28,6 +30,24 @@ pub struct LogArgs {
     /// How log lines look: human, json, or auto (human on a terminal)
     #[arg(long = "log-format", env = "TRAILPAD_LOG_FORMAT", default_value = "auto", global = true)]
     pub format: String,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Traces")]
+pub struct TraceArgs {
+    /// Where an OpenTelemetry collector takes OTLP over HTTP, such as http://127.0.0.1:4318
+    /// [default: traces are off]
+    #[arg(long, env = "TRAILPAD_OTLP_ENDPOINT", value_name = "URL", global = true)]
+    pub otlp_endpoint: Option<String>,
+    /// Of requests without a trace of their own, the share that is traced, from 0 to 1
+    #[arg(
+        long,
+        env = "TRAILPAD_OTLP_SAMPLE_RATIO",
+        default_value = "0.01",
+        value_name = "RATIO",
+        global = true
+    )]
+    pub otlp_sample_ratio: String,
 }
 
 #[derive(Subcommand)]

@@ -8,6 +8,7 @@ mod engines;
 mod failure;
 mod health;
 mod ops;
+mod otlp;
 mod purge;
 mod render;
 mod roles;
@@ -22,6 +23,7 @@ use clap::Parser;
 
 use cli::{Cli, Command};
 use failure::Failure;
+use otlp::TraceConfig;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -43,15 +45,15 @@ fn run(cli: Cli) -> Result<(), Failure> {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(dispatch(cli.command))
+    runtime.block_on(dispatch(cli.command, config::traces(&cli.traces)?))
 }
 
-async fn dispatch(command: Command) -> Result<(), Failure> {
+async fn dispatch(command: Command, traces: Option<TraceConfig>) -> Result<(), Failure> {
     match command {
-        Command::Serve(args) => serve::serve(config::serve(&args)?).await,
+        Command::Serve(args) => serve::serve(config::serve(&args)?, traces).await,
         Command::Migrate(args) => commands::migrate(args).await,
-        Command::Gateway(args) => roles::gateway(config::gateway(&args)?).await,
-        Command::Worker(args) => roles::worker(config::worker(&args)?).await,
+        Command::Gateway(args) => roles::gateway(config::gateway(&args)?, traces).await,
+        Command::Worker(args) => roles::worker(config::worker(&args)?, traces).await,
         Command::Health(args) => health::health(&args).await,
         Command::Workspace(command) => commands::workspace(command).await,
         Command::Member(command) => commands::member(command).await,

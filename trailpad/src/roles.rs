@@ -9,19 +9,27 @@ use trailpad_worker::Worker;
 
 use crate::config::{GatewayConfig, WorkerConfig};
 use crate::failure::Failure;
+use crate::otlp::{self, TraceConfig};
 use crate::{ops, signals};
 
 /// For handing back what is in hand, once the drain timeout has passed.
 const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs a gateway until it is told to stop.
-pub async fn gateway(config: GatewayConfig) -> Result<(), Failure> {
+pub async fn gateway(config: GatewayConfig, traces: Option<TraceConfig>) -> Result<(), Failure> {
     let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
+    let (tracer, exporting) = otlp::start(traces, "gateway")?;
     let queue = config.engines.queue("gateway", &[])?;
     let directory = config.engines.directory()?;
     let drain_timeout = config.settings.drain_timeout;
-    let server =
-        GatewayServer::start(config.settings, &queue, directory, &registry, lifecycle.watch())?;
+    let server = GatewayServer::start(
+        config.settings,
+        &queue,
+        directory,
+        &registry,
+        lifecycle.watch(),
+        tracer,
+    )?;
     let readiness = Readiness::new(lifecycle.watch(), server.health());
     ops::start(config.ops_listen, registry, readiness)?;
     signals::follow(lifecycle, drain_timeout)?;
@@ -29,23 +37,26 @@ pub async fn gateway(config: GatewayConfig) -> Result<(), Failure> {
         tracing::info!(url = format!("{url}/webhooks/ingress/…"), "senders post to");
     }
     server.run().await?;
+    exporting.flush().await;
     tracing::info!("the gateway has ended");
     Ok(())
 }
 
 /// Runs a worker until it is told to stop.
-pub async fn worker(config: WorkerConfig) -> Result<(), Failure> {
+pub async fn worker(config: WorkerConfig, traces: Option<TraceConfig>) -> Result<(), Failure> {
     let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
+    let (tracer, exporting) = otlp::start(traces, "worker")?;
     let queue = config.engines.queue("worker", config.settings.retry_schedule.delays())?;
     // The lanes, and one for the dead letters.
     let store = config.engines.store(config.settings.lanes + 1)?;
     let drain_timeout = config.settings.drain_timeout;
-    let worker = Worker::new(config.settings, queue, store, &registry, lifecycle.watch())?;
+    let worker = Worker::new(config.settings, queue, store, &registry, lifecycle.watch(), tracer)?;
     let readiness = Readiness::new(lifecycle.watch(), worker.health());
     ops::start(config.ops_listen, registry, readiness)?;
     let watch = lifecycle.watch();
     signals::follow(lifecycle, drain_timeout)?;
     run_worker(worker, &watch).await?;
+    exporting.flush().await;
     tracing::info!("the worker has ended");
     Ok(())
 }

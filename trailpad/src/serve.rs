@@ -13,6 +13,7 @@ use trailpad_worker::Worker;
 use crate::config::{Engines, ServeConfig};
 use crate::engines::admin;
 use crate::failure::Failure;
+use crate::otlp::{self, TraceConfig};
 use crate::roles::run_worker;
 use crate::welcome::Welcome;
 use crate::{ops, signals};
@@ -24,19 +25,27 @@ const WEBHOOK: &str = "My First Webhook";
 const URL_FILE: &str = "first-webhook-url";
 
 /// Runs gateway and worker until they are told to stop.
-pub async fn serve(config: ServeConfig) -> Result<(), Failure> {
+pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(), Failure> {
     let ServeConfig { gateway, worker, engines, .. } = config;
     let lock = engines.data_dir.lock()?;
     for migration in engines.migrate(&lock).await? {
         tracing::info!(migration, "migrated");
     }
+    let (tracer, exporting) = otlp::start(traces, "serve")?;
     let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
     let queue = engines.queue("serve", worker.retry_schedule.delays())?;
     let store = engines.store(worker.lanes + 1)?;
     let drain_timeout = gateway.drain_timeout;
     let directory = engines.directory()?;
-    let server = GatewayServer::start(gateway, &queue, directory, &registry, lifecycle.watch())?;
-    let worker = Worker::new(worker, queue, store, &registry, lifecycle.watch())?;
+    let server = GatewayServer::start(
+        gateway,
+        &queue,
+        directory,
+        &registry,
+        lifecycle.watch(),
+        tracer.clone(),
+    )?;
+    let worker = Worker::new(worker, queue, store, &registry, lifecycle.watch(), tracer)?;
     let parts = server.health().into_iter().chain(worker.health()).collect();
     let readiness = Readiness::new(lifecycle.watch(), parts);
     let ops = ops::start(config.ops_listen, registry, readiness)?;
@@ -53,6 +62,7 @@ pub async fn serve(config: ServeConfig) -> Result<(), Failure> {
     signals::follow(lifecycle, drain_timeout)?;
     let gateway = async { Ok::<(), Failure>(server.run().await?) };
     tokio::try_join!(gateway, run_worker(worker, &watch))?;
+    exporting.flush().await;
     tracing::info!("everything in hand is settled; what is still in the queue is stored next time");
     Ok(())
 }

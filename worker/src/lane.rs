@@ -10,6 +10,7 @@ use trailpad_common::failure::{Cause, Failure, Reason, Unavailable};
 use trailpad_common::instant::Instant;
 use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch, Phase};
 use trailpad_common::ports::{Delivery, Destination, Publisher, Store, StoreError};
+use trailpad_common::trace::Tracer;
 
 use crate::assign::{assign, questions};
 use crate::decode::{Item, decode};
@@ -19,6 +20,7 @@ use crate::narrow;
 use crate::outbox::{Outbox, Stay, send};
 use crate::session::{Session, Taken};
 use crate::settings::Settings;
+use crate::spans::StoreSpans;
 use crate::suspects;
 
 const STORE_BACKOFF_FIRST: Duration = Duration::from_millis(200);
@@ -32,6 +34,7 @@ pub struct Context {
     pub lifecycle: LifecycleWatch,
     pub consume_health: HealthWatch,
     pub last_taken: LastTaken,
+    pub tracer: Tracer,
 }
 
 /// A lane, with a publisher of its own for what has to go elsewhere.
@@ -90,6 +93,7 @@ impl Lane {
     async fn attempt(&mut self, deliveries: &[Delivery], session: &Session) -> Result<(), Stay> {
         let lifecycle = self.context.lifecycle.clone();
         let decoded = decode(deliveries);
+        let spans = StoreSpans::begin(&self.context.tracer, &decoded.readable);
         let in_hand = i64::try_from(decoded.readable.len()).unwrap_or(i64::MAX);
         self.context.metrics.in_hand.add(in_hand);
         self.context.last_taken.took(decoded.readable.iter().map(|item| &item.envelope));
@@ -101,6 +105,7 @@ impl Lane {
         let mut failed = stored?;
         session.release();
         self.context.metrics.holding.set(0);
+        spans.end(&self.context.tracer, &failed);
         failed.extend(decoded.failed);
         let outbox =
             Outbox::sort(failed, &decoded.unreadable, &self.context.settings.retry_schedule)?;

@@ -12,6 +12,7 @@ mod narrow;
 mod outbox;
 mod session;
 mod settings;
+mod spans;
 mod suspects;
 mod undertaker;
 mod worker;

@@ -189,7 +189,7 @@ fn log_retry(envelope: &Envelope<'_>, cause: &Cause, delay: Duration) {
         activity = %envelope.id,
         webhook = %envelope.webhook_id,
         attempt = envelope.attempt,
-        trace = trace(envelope),
+        trace = envelope.traceparent.map(tracing::field::display),
         reason = %cause.reason,
         delay_seconds = delay.as_secs_f64(),
         "an activity is retried later"
@@ -201,15 +201,11 @@ fn log_dead(envelope: &Envelope<'_>, cause: &Cause) {
         activity = %envelope.id,
         webhook = %envelope.webhook_id,
         attempt = envelope.attempt,
-        trace = trace(envelope),
+        trace = envelope.traceparent.map(tracing::field::display),
         reason = %cause.reason,
         error = cause.error,
         "dead-lettered an activity"
     );
-}
-
-fn trace<'e>(envelope: &'e Envelope<'_>) -> Option<&'e str> {
-    envelope.traceparent.as_deref()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use trailpad_common::backoff::Backoff;
 use trailpad_common::failure::Unavailable;
 use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch, Phase};
 use trailpad_common::ports::{Queue, Source, Store};
+use trailpad_common::trace::Tracer;
 
 use crate::lane::{Context, Lane};
 use crate::lookout::{LastTaken, Lookout};
@@ -45,12 +46,14 @@ impl Worker {
         store: Arc<dyn Store>,
         registry: &Registry,
         lifecycle: LifecycleWatch,
+        tracer: Tracer,
     ) -> prometheus::Result<Self> {
         let metrics = Metrics::register(registry)?;
         let consume_health = queue.consume_health();
         let settings = Arc::new(settings);
         let last_taken = LastTaken::default();
-        let context = Context { store, settings, metrics, lifecycle, consume_health, last_taken };
+        let context =
+            Context { store, settings, metrics, lifecycle, consume_health, last_taken, tracer };
         Ok(Self { queue, context, store_health: watch::Sender::new(Health::Up) })
     }
 

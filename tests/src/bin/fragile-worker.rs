@@ -9,6 +9,7 @@ use trailpad_common::lifecycle::Lifecycle;
 use trailpad_common::ports::{
     DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, Store, StoreError,
 };
+use trailpad_common::trace::Tracer;
 use trailpad_engines::postgres::{Config, PostgresStore};
 use trailpad_engines::rabbitmq::RabbitQueue;
 use trailpad_worker::{Settings, Worker};
@@ -53,6 +54,13 @@ async fn main() {
     let config = Config::parse(database_url, "fragile worker").expect("a database URL");
     let store = Arc::new(Fragile(PostgresStore::new(&config, 3)));
     let (lifecycle, registry) = (Lifecycle::default(), prometheus::Registry::new());
-    let worker = Worker::new(settings, Arc::new(queue), store, &registry, lifecycle.watch());
+    let worker = Worker::new(
+        settings,
+        Arc::new(queue),
+        store,
+        &registry,
+        lifecycle.watch(),
+        Tracer::default(),
+    );
     worker.expect("a fresh registry").run().await.expect("it only ends by aborting");
 }

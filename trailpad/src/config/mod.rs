@@ -12,9 +12,10 @@ use trailpad_common::email::Email;
 
 use crate::cli::{
     Cli, DrainArgs, GatewayArgs, GatewayBounds, LogArgs, QueueArgs, ServeArgs, StoreArgs,
-    WorkerArgs, WorkerBounds,
+    TraceArgs, WorkerArgs, WorkerBounds,
 };
 use crate::failure::Failure;
+use crate::otlp::TraceConfig;
 use crate::telemetry::Format;
 pub use engines::{Engines, QueueEngine, StoreEngine, data_dir};
 use faults::Faults;
@@ -159,6 +160,21 @@ fn worker_settings(
         store_backoff_max: f.time("store-backoff-max", &b.store_backoff_max, DAY),
         drain_timeout: f.time("drain-timeout", &drain.drain_timeout, DAY),
     }
+}
+
+/// Reads whether and how to trace.
+pub fn traces(args: &TraceArgs) -> Result<Option<TraceConfig>, Failure> {
+    let Some(endpoint) = &args.otlp_endpoint else { return Ok(None) };
+    let mut faults = Faults::default();
+    if !endpoint.starts_with("http://") {
+        faults.add("otlp-endpoint", "must be an http:// URL, of a collector that is near");
+    }
+    let wanted = "a number from 0 to 1";
+    let sample_ratio = faults.parse_or("otlp-sample-ratio", &args.otlp_sample_ratio, 0.0, wanted);
+    if !(0.0..=1.0).contains(&sample_ratio) {
+        faults.add("otlp-sample-ratio", format!("must be {wanted}"));
+    }
+    faults.none(Some(Some(TraceConfig { endpoint: endpoint.clone(), sample_ratio })))
 }
 
 /// Reads how to log.
