@@ -12,6 +12,7 @@ mod ingress;
 mod outages;
 mod pipeline;
 mod secrets;
+mod sight;
 mod traces;
 
 use std::time::Duration;
