@@ -11,10 +11,11 @@ test: check ## Check format and lints, run every test on private servers
 	cargo test --workspace --lib --bins --tests --no-run
 	$(target)/debug/with-servers cargo test --workspace --lib --bins --tests
 
-check: ## Install what is missing, check format and lints
+check: ## Install what is missing, check format, lints and manifests
 	scripts/install-test-deps
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	scripts/check-kubernetes
 
 run: ## Run everything in one process, on files under ./trailpad-data
 	cargo run --release -- serve

@@ -9,6 +9,7 @@ pub mod embedded;
 pub mod http;
 mod keeper;
 pub mod postgres;
+pub mod prometheus;
 pub mod proxy;
 pub mod rabbitmq;
 pub mod role;
