@@ -216,9 +216,8 @@ pub fn one(json: bool, shown: Shown) {
 
 /// How far something is that takes long; seen at a terminal only.
 pub fn progress(what: &'static str, count: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{spinner} {prefix}  [{bar:30}] {pos} of {len}  {per_sec}  {eta} left",
-    );
+    let style =
+        ProgressStyle::with_template("{spinner} {prefix}  [{bar:30}] {pos} of {len}  {eta} left");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(count).with_style(style).with_prefix(what)
 }

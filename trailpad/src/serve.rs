@@ -53,13 +53,13 @@ pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => format!("http://{}", server.address()),
     };
+    let watch = lifecycle.watch();
+    signals::follow(lifecycle, drain_timeout)?;
     // Not before everything else is there: its URL is shown this once.
     let admin = admin(&engines.store, &engines.data_dir)?;
     let first = first_webhook(&*admin, &config.owner).await?;
     welcome(&engines, &public_url, &ops, first)?;
 
-    let watch = lifecycle.watch();
-    signals::follow(lifecycle, drain_timeout)?;
     let gateway = async { Ok::<(), Failure>(server.run().await?) };
     tokio::try_join!(gateway, run_worker(worker, &watch))?;
     exporting.flush().await;

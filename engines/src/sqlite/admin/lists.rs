@@ -23,7 +23,7 @@ JOIN projects p ON p.id = w.project_id
 JOIN workspaces s ON s.id = p.workspace_id
 JOIN members m ON m.id = w.creator_id
 WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR w.id = ?2)
-ORDER BY w.id DESC
+ORDER BY w.created_at DESC, w.id DESC
 ";
 
 const ACTIVITIES: &str = r#"
