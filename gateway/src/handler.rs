@@ -12,6 +12,7 @@ use trailpad_common::id::{ActivityId, WebhookId};
 use trailpad_common::instant::Instant;
 use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch};
 use trailpad_common::trace::{Span, SpanKind, TraceContext, Tracer};
+use utoipa::ToSchema;
 
 use crate::admission::Admission;
 use crate::body::{self, BodyLimits};
@@ -38,11 +39,15 @@ pub struct Gateway {
 }
 
 /// An activity that the queue holds.
-#[derive(Serialize)]
-struct Accepted {
+#[derive(Serialize, ToSchema)]
+pub struct Accepted {
+    /// The activity's id.
+    #[schema(value_type = String, format = "uuid")]
     id: ActivityId,
+    /// What the sender should know, though the activity was accepted.
     warnings: Vec<Finding>,
     #[serde(skip)]
+    #[schema(ignore)]
     handling: Option<Handling>,
 }
 

@@ -12,10 +12,12 @@ mod group_commit;
 mod handler;
 mod headers;
 mod metrics;
+mod openapi;
 mod problem;
 mod server;
 mod settings;
 mod ticket;
 
+pub use openapi::openapi;
 pub use server::{GatewayServer, StartError};
 pub use settings::{RateLimit, Settings};

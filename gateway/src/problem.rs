@@ -9,6 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT_ENCODING, ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use trailpad_common::activity::{Finding, Refusal as PayloadRefusal};
+use utoipa::ToSchema;
 
 use crate::decompress::ACCEPTED_ENCODINGS;
 
@@ -59,17 +60,27 @@ pub enum NotAccepted {
 }
 
 /// Problem details (RFC 9457).
-#[derive(Serialize)]
-struct Problem<'a> {
+#[derive(Serialize, ToSchema)]
+pub struct Problem<'a> {
+    /// Which problem: stable, for programs.
     r#type: &'static str,
+    /// The problem, in words.
     title: &'static str,
+    /// The status of the answer.
     status: u16,
+    /// What to do about it, in a sentence.
     detail: Cow<'a, str>,
+    /// Where the body stops being JSON, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     line: Option<usize>,
+    /// Where in that line, in characters, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     column: Option<usize>,
+    /// Every fault of the activity.
     #[serde(skip_serializing_if = "<[Finding]>::is_empty")]
+    #[schema(required = false)]
     errors: &'a [Finding],
 }
 

@@ -20,6 +20,7 @@ use crate::doorkeeper::Doorkeeper;
 use crate::group_commit::GroupCommit;
 use crate::handler::{Gateway, answer};
 use crate::metrics::Metrics;
+use crate::openapi::{OPENAPI_PATH, openapi_document};
 use crate::settings::Settings;
 
 /// How long a connection is read on after an early refusal, so that a sender in the middle of its
@@ -114,7 +115,10 @@ impl GatewayServer {
         let Self { gateway, listener, settings } = self;
         let (address, lifecycle) = (listener.local_addr()?, gateway.lifecycle.clone());
         let server = HttpServer::new(move || {
-            App::new().app_data(gateway.clone()).default_service(web::to(answer))
+            App::new()
+                .app_data(gateway.clone())
+                .route(OPENAPI_PATH, web::get().to(openapi_document))
+                .default_service(web::to(answer))
         })
         .workers(settings.http_threads)
         .max_connections(settings.connections_max.div_ceil(settings.http_threads))

@@ -82,6 +82,8 @@ pub enum Command {
     DeadLetter(DeadLetterCommand),
     /// Delete what is older than a limit, in short batches
     Purge(PurgeArgs),
+    /// Print the ingress's OpenAPI 3.1 document; a gateway serves it at /openapi.json
+    Openapi,
 }
 
 impl Command {

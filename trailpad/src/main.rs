@@ -62,5 +62,9 @@ async fn dispatch(command: Command, traces: Option<TraceConfig>) -> Result<(), F
         Command::Activity(command) => commands::activity(command).await,
         Command::DeadLetter(command) => dead_letters::dead_letter(command).await,
         Command::Purge(args) => purge::purge(&args).await,
+        Command::Openapi => {
+            print!("{}", trailpad_gateway::openapi());
+            Ok(())
+        }
     }
 }

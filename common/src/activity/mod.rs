@@ -10,6 +10,8 @@ mod walk;
 
 use std::borrow::Cow;
 
+use utoipa::ToSchema;
+
 pub use fault::{Code, Finding, Refusal};
 pub use limits::Limits;
 
@@ -17,27 +19,41 @@ use crate::email::Email;
 use crate::instant::Instant;
 
 /// An activity, borrowing from the sender's JSON where nothing had to be decoded.
-#[derive(Clone, Debug, PartialEq)]
+//
+// The schema's lengths repeat `Limits::INGRESS`, in bytes; a test of the document holds them to it.
+#[derive(Clone, Debug, PartialEq, ToSchema)]
+#[schema(rename_all = "camelCase", description = "What a sender posts.")]
 pub struct Activity<'a> {
     /// A short, clear title; not blank.
+    #[schema(min_length = 1, max_length = 1_024)]
     pub title: Cow<'a, str>,
     /// A more detailed summary.
+    #[schema(max_length = 65_536)]
     pub description: Option<Cow<'a, str>>,
-    /// When the activity started.
+    /// When the activity started: an ISO 8601 date and time, with `Z` or an offset.
+    #[schema(value_type = String, format = DateTime)]
     pub start_time: Instant,
-    /// When it ended; not before `start_time`.
+    /// When it ended; not before it started.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub end_time: Option<Instant>,
     /// What caused it.
+    #[schema(max_length = 512)]
     pub trigger: Option<Cow<'a, str>>,
     /// The event's name, if different from the trigger.
+    #[schema(max_length = 512)]
     pub event: Option<Cow<'a, str>>,
-    /// The member it is assigned to; without one, the webhook's creator.
+    /// The e-mail of the member it is assigned to; without one, the webhook's creator.
+    #[schema(value_type = Option<String>)]
     pub member_email: Option<Email>,
     /// The sender's id: the key of idempotence within its webhook.
+    #[schema(max_length = 512)]
     pub external_id: Option<Cow<'a, str>>,
-    /// Any extra data: the text of a JSON object, as it came.
+    /// Any extra data, kept as it came. Its member `processing` holds processing instructions:
+    /// `onDuplicate` is `ignore` or `replace`, `onUnknownMember` is `retry` or `creator`.
+    #[schema(value_type = Option<Object>)]
     pub metadata: Option<&'a str>,
     /// The processing instructions found in `metadata.processing`.
+    #[schema(ignore)]
     pub processing: Processing,
 }
 

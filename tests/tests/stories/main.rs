@@ -9,6 +9,7 @@ mod embedded_faults;
 mod faults;
 mod hostile;
 mod ingress;
+mod openapi;
 mod outages;
 mod pipeline;
 mod secrets;
