@@ -7,7 +7,7 @@
 
 pub mod embedded;
 pub mod http;
-mod keeper;
+pub mod keeper;
 pub mod postgres;
 pub mod prometheus;
 pub mod proxy;

@@ -1,5 +1,7 @@
 //! A private PostgreSQL server from the system's package.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -108,6 +110,28 @@ impl Postgres {
         for sql in [begin, &set, "SELECT pg_reload_conf()"] {
             client.batch_execute(sql).await.expect("a superuser's statement");
         }
+    }
+
+    /// Offers TLS with these PEM files.
+    pub async fn offer_tls(&self, certificate: &str, key: &str) {
+        for (name, pem) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.dir.join("data").join(name);
+            std::fs::write(&path, pem).expect("a file");
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a file");
+            if is_root() {
+                run(Command::new("chown").arg("postgres").arg(&path));
+            }
+        }
+        let client = connect(&self.url()).await.expect("PostgreSQL");
+        for sql in ["ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"] {
+            client.batch_execute(sql).await.expect("a superuser's statement");
+        }
+        let on = async || {
+            let client = connect(&self.url()).await.ok()?;
+            Some(client.query_one("SHOW ssl", &[]).await.ok()?.get::<_, String>(0))
+        };
+        let is_on = |seen: &Option<String>| seen.as_deref() == Some("on");
+        wait_until("PostgreSQL offers TLS", START_DEADLINE, on, is_on).await;
     }
 
     fn log(&self) -> String {

@@ -89,6 +89,11 @@ impl RabbitMq {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
     }
 
+    /// Where it is over TLS, if its settings name this port.
+    pub fn tls_url(port: u16) -> String {
+        format!("amqps://guest:guest@localhost:{port}/%2f")
+    }
+
     fn pid(&self) -> Option<u32> {
         std::fs::read_to_string(self.dir.join("pid")).ok()?.trim().parse().ok()
     }

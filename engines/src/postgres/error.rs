@@ -100,10 +100,19 @@ fn name(code: &SqlState) -> String {
 fn describe_client(error: &Error) -> String {
     let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
     match io {
+        Some(io) if is_certificate(io) => format!(
+            "PostgreSQL connection: {io}: SSL_CERT_FILE names certificates to trust, and \
+             sslmode=disable in the URL speaks without TLS"
+        ),
         Some(io) => format!("PostgreSQL connection: {io}"),
         None if error.is_closed() => "the connection to PostgreSQL was lost".to_owned(),
         None => "the connection to PostgreSQL failed".to_owned(),
     }
+}
+
+fn is_certificate(io: &std::io::Error) -> bool {
+    let tls = io.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 #[cfg(test)]

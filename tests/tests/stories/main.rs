@@ -14,6 +14,7 @@ mod outages;
 mod pipeline;
 mod secrets;
 mod sight;
+mod tls;
 mod traces;
 
 use std::time::Duration;

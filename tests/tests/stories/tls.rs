@@ -1,0 +1,68 @@
+//! TLS to broker and database: spoken where the certificate verifies, and nothing where it doesn't.
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use trailpad_tests::keeper::free_port;
+use trailpad_tests::postgres::Postgres;
+use trailpad_tests::rabbitmq::RabbitMq;
+use trailpad_tests::{Role, Sandbox, post};
+
+use super::{SOON, activity};
+
+#[tokio::test]
+async fn broker_and_database_are_spoken_to_over_tls_and_only_if_their_certificates_verify() {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (certificate, key) = (cert.pem(), signing_key.serialize_pem());
+    let dir = tempfile::tempdir().expect("a directory");
+    let [certificate_file, key_file] =
+        ["certificate.pem", "key.pem"].map(|name| dir.path().join(name).display().to_string());
+    std::fs::write(&certificate_file, &certificate).expect("a file");
+    std::fs::write(&key_file, &key).expect("a file");
+    let port = free_port();
+    let settings = format!(
+        r#"{{ssl_listeners, [{{"127.0.0.1", {port}}}]}},
+           {{ssl_options, [{{certfile, "{certificate_file}"}}, {{keyfile, "{key_file}"}}]}}"#
+    );
+    let (postgres, rabbitmq) = tokio::join!(Postgres::start(), RabbitMq::start(&settings));
+    let plain = Sandbox::on(&postgres.url(), &rabbitmq.url()).await;
+    let webhook = plain.seed().await;
+    postgres.offer_tls(&certificate, &key).await;
+    let secure = Sandbox {
+        amqp_url: RabbitMq::tls_url(port),
+        database_url: format!(
+            "{}?sslmode=require",
+            plain.database_url.replace("127.0.0.1", "localhost")
+        ),
+        ..plain.clone()
+    };
+    let start = |role: &str, words: &[&str], trusted: Option<&str>| {
+        let mut command = secure.command(&[&[role], words].concat());
+        command.env_remove("SSL_CERT_FILE").envs(trusted.map(|file| ("SSL_CERT_FILE", file)));
+        Role::spawn(role, command)
+    };
+
+    let (gateway, worker) = (
+        start("gateway", &["--listen", "127.0.0.1:0"], Some(&certificate_file)),
+        start("worker", &[], Some(&certificate_file)),
+    );
+    tokio::join!(gateway.wait_ready(), worker.wait_ready());
+    assert_eq!(post(&webhook.url(&gateway).await, &activity("a")).await.status, 202);
+    plain.wait_rows(1, SOON).await;
+    let connections = |tls: bool| {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+             WHERE application_name LIKE 'trailpad %' AND ssl = {tls}"
+        );
+        let plain = plain.clone();
+        async move { plain.number(&sql).await }
+    };
+    assert!(connections(true).await >= 2);
+    assert_eq!(connections(false).await, 0);
+
+    let stranger = start("gateway", &["--listen", "127.0.0.1:0"], None);
+    stranger.wait_unready("broker connection: invalid peer certificate").await;
+    let mut command = secure.command(&["webhook", "list"]);
+    let output = command.env_remove("SSL_CERT_FILE").output().await.expect("the binary is built");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("SSL_CERT_FILE names certificates to trust"), "{said}");
+}
