@@ -19,5 +19,7 @@ pub mod metrics;
 pub mod ports;
 pub mod replay;
 pub mod retry;
+pub mod secret;
 pub mod token;
 pub mod trace;
+pub mod traffic;

@@ -109,7 +109,8 @@ impl PublicId {
 }
 
 impl SecretHash {
-    fn of(secret: &str) -> Self {
+    /// The hash of a secret's text.
+    pub fn of(secret: &str) -> Self {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
@@ -157,7 +158,7 @@ fn is_base62(text: &str, len: usize) -> bool {
     text.len() == len && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-fn random_base62<const N: usize>() -> [u8; N] {
+pub(crate) fn random_base62<const N: usize>() -> [u8; N] {
     let mut rng = rand::rng();
     std::array::from_fn(|_| BASE62[rng.random_range(0..BASE62.len())])
 }

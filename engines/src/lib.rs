@@ -1,5 +1,6 @@
 //! The adapters of the ports: the only crate that names an engine.
 
+mod like;
 pub mod postgres;
 pub mod rabbitmq;
 pub mod sqlite;

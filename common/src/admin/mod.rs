@@ -1,8 +1,10 @@
 //! What people do with workspaces, members, projects and webhooks, and what they look at: the
-//! port behind the command line, and later behind the dashboard.
+//! ports behind the command line and the dashboard.
 
+mod arrivals;
 mod dead_letters;
 mod retention;
+mod sign_in;
 
 use async_trait::async_trait;
 
@@ -12,10 +14,12 @@ use crate::id::{ActivityId, MemberId, ProjectId, WebhookId, WorkspaceId};
 use crate::instant::Instant;
 use crate::token::{PresentedToken, PublicId};
 
+pub use arrivals::{ActivityQuery, Arrivals, Traffic};
 pub use dead_letters::{
     Action, BuriedLetter, DeadLetterAdmin, DeadLetterFilter, DeadLetterState, Page,
 };
 pub use retention::{Cutoffs, Purged, Retention};
+pub use sign_in::{Person, SignIn};
 
 /// Why an operation was not carried out; each is a sentence for the person who asked.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -192,11 +196,29 @@ pub trait Admin: Send + Sync {
         role: Role,
     ) -> Result<Member, AdminError>;
 
+    /// Gives a workspace another name.
+    async fn rename_workspace(&self, workspace: &str, name: &str) -> Result<(), AdminError>;
+
+    /// Gives a member another role. A workspace keeps an owner.
+    async fn set_role(&self, workspace: &str, email: &Email, role: Role) -> Result<(), AdminError>;
+
+    /// Ends a membership, and with it the member's sessions. A workspace keeps an owner; what the
+    /// member created stays, and what was accepted for them is still stored.
+    async fn end_member(&self, workspace: &str, email: &Email) -> Result<(), AdminError>;
+
     /// The members of a workspace, by address.
     async fn members(&self, workspace: &str) -> Result<Vec<Member>, AdminError>;
 
     /// Makes a project.
     async fn create_project(&self, workspace: &str, name: &str) -> Result<Project, AdminError>;
+
+    /// Gives a project another name.
+    async fn rename_project(
+        &self,
+        workspace: &str,
+        id: ProjectId,
+        name: &str,
+    ) -> Result<(), AdminError>;
 
     /// The projects of a workspace, by name.
     async fn projects(&self, workspace: &str) -> Result<Vec<Project>, AdminError>;
@@ -209,6 +231,9 @@ pub trait Admin: Send + Sync {
 
     /// One webhook.
     async fn webhook(&self, id: WebhookId) -> Result<Webhook, AdminError>;
+
+    /// Gives a webhook another name.
+    async fn rename_webhook(&self, id: WebhookId, name: &str) -> Result<(), AdminError>;
 
     /// Gives a webhook a new secret; the old one stays valid until `old_valid_until`.
     async fn rotate_webhook(

@@ -1,8 +1,11 @@
 //! Administration on PostgreSQL: workspaces, members, projects and webhooks.
 
+mod arrivals;
+mod changes;
 mod dead_letters;
 mod lists;
 mod retention;
+mod sign_in;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool, Transaction};
@@ -22,7 +25,8 @@ use uuid::Uuid;
 use super::connect::{Config, get};
 use super::error::unavailable;
 
-const CONNECTIONS: usize = 2;
+/// Enough for the pages of a dashboard; they are made when they are needed.
+const CONNECTIONS: usize = 4;
 
 /// Administration in PostgreSQL.
 pub struct PostgresAdmin {
@@ -77,6 +81,27 @@ impl Admin for PostgresAdmin {
         Ok(member)
     }
 
+    async fn rename_workspace(&self, workspace: &str, name: &str) -> Result<(), AdminError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.map_err(away)?;
+        changes::rename_workspace(&transaction, workspace, name).await?;
+        transaction.commit().await.map_err(away)
+    }
+
+    async fn set_role(&self, workspace: &str, email: &Email, role: Role) -> Result<(), AdminError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.map_err(away)?;
+        changes::set_role(&transaction, workspace, email, Some(role)).await?;
+        transaction.commit().await.map_err(away)
+    }
+
+    async fn end_member(&self, workspace: &str, email: &Email) -> Result<(), AdminError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.map_err(away)?;
+        changes::set_role(&transaction, workspace, email, None).await?;
+        transaction.commit().await.map_err(away)
+    }
+
     async fn members(&self, workspace: &str) -> Result<Vec<Member>, AdminError> {
         let mut client = self.client().await?;
         let transaction = client.transaction().await.map_err(away)?;
@@ -104,6 +129,18 @@ impl Admin for PostgresAdmin {
         };
         transaction.commit().await.map_err(away)?;
         Ok(project(&made))
+    }
+
+    async fn rename_project(
+        &self,
+        workspace: &str,
+        id: ProjectId,
+        name: &str,
+    ) -> Result<(), AdminError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.map_err(away)?;
+        changes::rename_project(&transaction, workspace, id, name).await?;
+        transaction.commit().await.map_err(away)
     }
 
     async fn projects(&self, workspace: &str) -> Result<Vec<Project>, AdminError> {
@@ -159,6 +196,13 @@ impl Admin for PostgresAdmin {
         let transaction = client.transaction().await.map_err(away)?;
         let found = lists::webhooks(&transaction, None, Some(id)).await?;
         found.into_iter().next().ok_or_else(|| no_webhook(id))
+    }
+
+    async fn rename_webhook(&self, id: WebhookId, name: &str) -> Result<(), AdminError> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.map_err(away)?;
+        changes::rename_webhook(&transaction, id, name).await?;
+        transaction.commit().await.map_err(away)
     }
 
     async fn rotate_webhook(

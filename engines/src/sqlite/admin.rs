@@ -1,8 +1,11 @@
 //! Administration on SQLite: workspaces, members, projects and webhooks.
 
+mod arrivals;
+mod changes;
 mod dead_letters;
 mod lists;
 mod retention;
+mod sign_in;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -89,6 +92,18 @@ impl Admin for SqliteAdmin {
         })
     }
 
+    async fn rename_workspace(&self, workspace: &str, name: &str) -> Result<(), AdminError> {
+        self.write(|transaction| changes::rename_workspace(transaction, workspace, name))
+    }
+
+    async fn set_role(&self, workspace: &str, email: &Email, role: Role) -> Result<(), AdminError> {
+        self.write(|transaction| changes::set_role(transaction, workspace, email, Some(role)))
+    }
+
+    async fn end_member(&self, workspace: &str, email: &Email) -> Result<(), AdminError> {
+        self.write(|transaction| changes::set_role(transaction, workspace, email, None))
+    }
+
     async fn members(&self, workspace: &str) -> Result<Vec<Member>, AdminError> {
         self.read(|connection| {
             let id = workspace_id(connection, workspace)?;
@@ -112,6 +127,15 @@ impl Admin for SqliteAdmin {
             }
             Ok(Project { id, name: name.to_owned(), created_at })
         })
+    }
+
+    async fn rename_project(
+        &self,
+        workspace: &str,
+        id: ProjectId,
+        name: &str,
+    ) -> Result<(), AdminError> {
+        self.write(|transaction| changes::rename_project(transaction, workspace, id, name))
     }
 
     async fn projects(&self, workspace: &str) -> Result<Vec<Project>, AdminError> {
@@ -160,6 +184,10 @@ impl Admin for SqliteAdmin {
 
     async fn webhook(&self, id: WebhookId) -> Result<Webhook, AdminError> {
         self.read(|connection| lists::webhook(connection, id))
+    }
+
+    async fn rename_webhook(&self, id: WebhookId, name: &str) -> Result<(), AdminError> {
+        self.write(|transaction| changes::rename_webhook(transaction, id, name))
     }
 
     async fn rotate_webhook(

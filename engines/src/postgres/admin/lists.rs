@@ -26,16 +26,19 @@ WHERE ($1::text IS NULL OR s.name = $1) AND ($2::uuid IS NULL OR w.id = $2)
 ORDER BY w.created_at DESC, w.id DESC
 ";
 
-const ACTIVITIES: &str = r#"
-SELECT a.id, a.webhook_id, a.project_id, a.title, a.description, a.start_time, a.end_time, a."trigger",
-       a.event, m.email AS member_email, a.external_id, a.metadata::text AS metadata, a.received_at,
-       a.stored_at
+pub(super) const ACTIVITY_COLUMNS: &str = r#"
+a.id, a.webhook_id, a.project_id, a.title, a.description, a.start_time, a.end_time, a."trigger",
+a.event, m.email AS member_email, a.external_id, a.metadata::text AS metadata, a.received_at,
+a.stored_at
+"#;
+
+const ACTIVITIES: &str = "
 FROM activities a
 JOIN members m ON m.id = a.member_id
 WHERE ($1::uuid IS NULL OR a.webhook_id = $1) AND ($2::text IS NULL OR a.external_id = $2)
 ORDER BY a.received_at DESC, a.id DESC
 LIMIT $3
-"#;
+";
 
 pub(super) async fn webhooks(
     transaction: &Transaction<'_>,
@@ -73,11 +76,12 @@ pub(super) async fn activities(
         (&filter.external_id as _, Type::TEXT),
         (&limit as _, Type::INT8),
     ];
-    let rows = client.query_typed(ACTIVITIES, &parameters).await.map_err(away)?;
+    let sql = format!("SELECT {ACTIVITY_COLUMNS} {ACTIVITIES}");
+    let rows = client.query_typed(&sql, &parameters).await.map_err(away)?;
     Ok(rows.iter().map(activity).collect())
 }
 
-fn activity(row: &Row) -> StoredActivity {
+pub(super) fn activity(row: &Row) -> StoredActivity {
     // As text, so that every digit stays as it was sent.
     let metadata: Option<String> = row.get("metadata");
     StoredActivity {

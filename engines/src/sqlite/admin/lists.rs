@@ -26,22 +26,25 @@ WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR w.id = ?2)
 ORDER BY w.created_at DESC, w.id DESC
 ";
 
-const ACTIVITIES: &str = r#"
-SELECT a.id, a.webhook_id, a.project_id, a.title, a.description, a.start_time, a.end_time, a."trigger",
-       a.event, m.email, a.external_id, a.metadata, a.received_at, a.stored_at
+pub(super) const ACTIVITY_COLUMNS: &str = r#"
+a.id, a.webhook_id, a.project_id, a.title, a.description, a.start_time, a.end_time, a."trigger",
+a.event, m.email, a.external_id, a.metadata, a.received_at, a.stored_at
+"#;
+
+const ACTIVITIES: &str = "
 FROM activities a
 JOIN members m ON m.id = a.member_id
 WHERE (?1 IS NULL OR a.webhook_id = ?1) AND (?2 IS NULL OR a.external_id = ?2)
   AND (a.received_at, a.id) < (?3, ?4)
 ORDER BY a.received_at DESC, a.id DESC
 LIMIT ?5
-"#;
+";
 
 /// Where a page goes on: instant and id of the last row before it.
-type Place = (i64, Uuid);
+pub(super) type Place = (i64, Uuid);
 
 /// Before everything, the newest first.
-const BEGINNING: Place = (i64::MAX, Uuid::max());
+pub(super) const BEGINNING: Place = (i64::MAX, Uuid::max());
 
 /// Every row of a short list.
 pub(super) fn all<T>(
@@ -90,12 +93,13 @@ pub(super) fn activities(
     filter: &ActivityFilter,
 ) -> Result<Vec<StoredActivity>, AdminError> {
     let webhook = filter.webhook_id.map(|id| id.uuid());
+    let sql = format!("SELECT {ACTIVITY_COLUMNS} {ACTIVITIES}");
     let (mut rows, mut place) = (Vec::new(), BEGINNING);
     loop {
         let left = filter.limit.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let wanted = left.min(PAGE_ROWS);
         let values = params![webhook, filter.external_id, place.0, place.1, wanted];
-        let page = database.with(|connection| all(connection, ACTIVITIES, values, activity))?;
+        let page = database.with(|connection| all(connection, &sql, values, activity))?;
         let is_last = page.len() < PAGE_ROWS as usize;
         rows.extend(page);
         match rows.last() {
@@ -105,7 +109,7 @@ pub(super) fn activities(
     }
 }
 
-fn activity(row: &Row<'_>) -> rusqlite::Result<StoredActivity> {
+pub(super) fn activity(row: &Row<'_>) -> rusqlite::Result<StoredActivity> {
     let metadata: Option<String> = row.get(11)?;
     Ok(StoredActivity {
         id: row.get::<_, Uuid>(0)?.into(),

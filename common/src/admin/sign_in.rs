@@ -1,0 +1,77 @@
+//! Who is signed in to the dashboard: invitations, passwords, sessions. Of every secret the store
+//! has a hash alone.
+
+use async_trait::async_trait;
+
+use super::{AdminError, Role};
+use crate::email::Email;
+use crate::id::{MemberId, WorkspaceId};
+use crate::instant::Instant;
+use crate::token::SecretHash;
+
+/// A member who is signed in, or could be by a link.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Person {
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// That workspace's name.
+    pub workspace: String,
+    /// The member.
+    pub member_id: MemberId,
+    /// Its address.
+    pub email: Email,
+    /// Its role.
+    pub role: Role,
+    /// Whether it has a password.
+    pub has_password: bool,
+}
+
+/// Sign-in.
+#[async_trait]
+pub trait SignIn: Send + Sync {
+    /// Makes a one-time link for a member; earlier links of theirs stop working.
+    async fn invite(
+        &self,
+        workspace: &str,
+        email: &Email,
+        link: SecretHash,
+        valid_until: Instant,
+    ) -> Result<(), AdminError>;
+
+    /// Whom a link signs in; none: it is unknown, used or too old.
+    async fn invited(&self, link: SecretHash) -> Result<Option<Person>, AdminError>;
+
+    /// Uses a link up and begins a session with it. False: the link is not valid.
+    async fn use_invitation(
+        &self,
+        link: SecretHash,
+        session: SecretHash,
+        valid_until: Instant,
+    ) -> Result<bool, AdminError>;
+
+    /// The memberships of an address that have a password, and its hash (a PHC string), the
+    /// oldest first.
+    async fn passwords(&self, email: &Email) -> Result<Vec<(MemberId, String)>, AdminError>;
+
+    /// Sets a member's password and ends the member's other sessions.
+    async fn set_password(
+        &self,
+        member: MemberId,
+        password_hash: &str,
+        kept_session: SecretHash,
+    ) -> Result<(), AdminError>;
+
+    /// Begins a session.
+    async fn begin_session(
+        &self,
+        member: MemberId,
+        session: SecretHash,
+        valid_until: Instant,
+    ) -> Result<(), AdminError>;
+
+    /// Whose session it is; none: it is unknown or over, or the membership has ended.
+    async fn session(&self, session: SecretHash) -> Result<Option<Person>, AdminError>;
+
+    /// Ends a session.
+    async fn end_session(&self, session: SecretHash) -> Result<(), AdminError>;
+}

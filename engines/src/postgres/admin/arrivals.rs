@@ -1,0 +1,256 @@
+//! What arrived, on PostgreSQL: activities in pages, traffic, refused requests.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use tokio_postgres::types::{ToSql, Type};
+use trailpad_common::admin::{ActivityQuery, AdminError, Arrivals, StoredActivity, Traffic};
+use trailpad_common::failure::Unavailable;
+use trailpad_common::id::{ActivityId, WebhookId, WorkspaceId};
+use trailpad_common::instant::Instant;
+use trailpad_common::traffic::{Counts, KEPT, REFUSED_KEPT, RefusedRequest, TrafficLog, span_of};
+use uuid::Uuid;
+
+use super::lists::{ACTIVITY_COLUMNS, activity};
+use super::{PostgresAdmin, away, not_found};
+use crate::like::containing;
+use crate::postgres::connect::get;
+use crate::postgres::error::unavailable;
+
+/// Each key's own newest rows come out of an index in order, as many as are wanted; then the keys
+/// are merged. So a page costs the same wherever it is in the list.
+fn page_sql(column: &str, keys: &str) -> String {
+    format!(
+        "SELECT {ACTIVITY_COLUMNS}
+         FROM ({keys}) AS keys(key)
+         CROSS JOIN LATERAL (
+             SELECT * FROM activities a
+             WHERE a.{column} = keys.key
+               AND ($3::uuid IS NULL OR a.webhook_id = $3)
+               AND ($4::uuid IS NULL OR a.member_id = $4)
+               AND ($5::timestamptz IS NULL OR a.received_at >= $5)
+               AND ($6::timestamptz IS NULL OR a.received_at < $6)
+               AND ($7::text IS NULL OR a.title ILIKE $7)
+               AND ($8::timestamptz IS NULL OR (a.received_at, a.id) < ($8, $9))
+             ORDER BY a.received_at DESC, a.id DESC LIMIT $10
+         ) a
+         JOIN members m ON m.id = a.member_id
+         JOIN projects p ON p.id = a.project_id AND p.workspace_id = $1
+         WHERE ($2::uuid IS NULL OR a.project_id = $2)
+         ORDER BY a.received_at DESC, a.id DESC LIMIT $10"
+    )
+}
+
+/// The narrowest key that a query names.
+fn sql_of(query: &ActivityQuery) -> String {
+    if query.webhook_id.is_some() {
+        page_sql("webhook_id", "SELECT $3::uuid")
+    } else if query.member_id.is_some() && query.project_id.is_none() {
+        page_sql("member_id", "SELECT $4::uuid")
+    } else {
+        page_sql(
+            "project_id",
+            "SELECT id FROM projects WHERE workspace_id = $1 AND ($2::uuid IS NULL OR id = $2)",
+        )
+    }
+}
+
+const ONE: &str = "
+JOIN members m ON m.id = a.member_id
+JOIN projects p ON p.id = a.project_id AND p.workspace_id = $1
+WHERE a.id = $2
+";
+
+const LAST: &str = "
+SELECT w.id, last.received_at
+FROM webhooks w
+JOIN projects p ON p.id = w.project_id AND p.workspace_id = $1
+CROSS JOIN LATERAL (
+    SELECT a.received_at FROM activities a WHERE a.webhook_id = w.id
+    ORDER BY a.received_at DESC, a.id DESC LIMIT 1
+) last
+";
+
+const TRAFFIC: &str = "
+SELECT t.webhook_id, t.span, t.accepted, t.refused, t.stored, t.dead
+FROM webhook_traffic t
+JOIN webhooks w ON w.id = t.webhook_id
+JOIN projects p ON p.id = w.project_id AND p.workspace_id = $1
+WHERE t.span >= $3 AND ($2::uuid IS NULL OR t.webhook_id = $2)
+ORDER BY t.span
+";
+
+const REFUSED: &str = "
+SELECT at, problem FROM refused_requests WHERE webhook_id = $1 ORDER BY at DESC, id DESC LIMIT $2
+";
+
+/// In the order of ids, so that two that write at once don't deadlock.
+const ADD: &str = "
+INSERT INTO webhook_traffic AS t (webhook_id, span, accepted, refused, stored, dead)
+SELECT webhook_id, $2, accepted, refused, stored, dead
+FROM unnest($1::uuid[], $3::int[], $4::int[], $5::int[], $6::int[])
+     AS r(webhook_id, accepted, refused, stored, dead)
+ORDER BY webhook_id
+ON CONFLICT (webhook_id, span) DO UPDATE
+SET accepted = t.accepted + excluded.accepted, refused = t.refused + excluded.refused,
+    stored = t.stored + excluded.stored, dead = t.dead + excluded.dead
+";
+
+const FORGET_TRAFFIC: &str =
+    "DELETE FROM webhook_traffic WHERE webhook_id = ANY ($1::uuid[]) AND span < $2";
+
+const KEEP_REFUSED: &str = "
+INSERT INTO refused_requests (webhook_id, at, problem)
+SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::text[])
+";
+
+const FORGET_REFUSED: &str = "
+DELETE FROM refused_requests r USING unnest($1::uuid[]) AS g(webhook_id)
+WHERE r.webhook_id = g.webhook_id AND r.id <= (
+    SELECT k.id FROM refused_requests k WHERE k.webhook_id = g.webhook_id
+    ORDER BY k.at DESC, k.id DESC OFFSET $2 LIMIT 1)
+";
+
+#[async_trait]
+impl Arrivals for PostgresAdmin {
+    async fn page(&self, query: &ActivityQuery) -> Result<Vec<StoredActivity>, AdminError> {
+        let workspace = query.workspace_id.uuid();
+        let project = query.project_id.map(|id| id.uuid());
+        let webhook = query.webhook_id.map(|id| id.uuid());
+        let member = query.member_id.map(|id| id.uuid());
+        let (from, until) =
+            (query.from.map(Instant::to_datetime), query.until.map(Instant::to_datetime));
+        let title = query.title.as_deref().map(containing);
+        let (at, id) = query.after.map(|(at, id)| (at.to_datetime(), id.uuid())).unzip();
+        let limit = i64::from(query.limit);
+        let parameters: [(&(dyn ToSql + Sync), Type); 10] = [
+            (&workspace, Type::UUID),
+            (&project, Type::UUID),
+            (&webhook, Type::UUID),
+            (&member, Type::UUID),
+            (&from, Type::TIMESTAMPTZ),
+            (&until, Type::TIMESTAMPTZ),
+            (&title, Type::TEXT),
+            (&at, Type::TIMESTAMPTZ),
+            (&id, Type::UUID),
+            (&limit, Type::INT8),
+        ];
+        let sql = sql_of(query);
+        let rows = self.client().await?.query_typed(&sql, &parameters).await.map_err(away)?;
+        Ok(rows.iter().map(activity).collect())
+    }
+
+    async fn activity(
+        &self,
+        workspace_id: WorkspaceId,
+        id: ActivityId,
+    ) -> Result<StoredActivity, AdminError> {
+        let sql = format!("SELECT {ACTIVITY_COLUMNS} FROM activities a {ONE}");
+        let (workspace, uuid) = (workspace_id.uuid(), id.uuid());
+        let parameters = [(&workspace as _, Type::UUID), (&uuid as _, Type::UUID)];
+        let row = self.client().await?.query_typed_opt(&sql, &parameters).await.map_err(away)?;
+        row.as_ref().map(activity).ok_or_else(|| not_found(format!("there is no activity {id}")))
+    }
+
+    async fn last_activities(
+        &self,
+        workspace_id: WorkspaceId,
+    ) -> Result<Vec<(WebhookId, Instant)>, AdminError> {
+        let workspace = workspace_id.uuid();
+        let parameters = [(&workspace as _, Type::UUID)];
+        let rows = self.client().await?.query_typed(LAST, &parameters).await.map_err(away)?;
+        let last = |row: &tokio_postgres::Row| {
+            (row.get::<_, Uuid>(0).into(), row.get::<_, DateTime<Utc>>(1).into())
+        };
+        Ok(rows.iter().map(last).collect())
+    }
+
+    async fn traffic(
+        &self,
+        workspace_id: WorkspaceId,
+        webhook_id: Option<WebhookId>,
+        since: Instant,
+    ) -> Result<Vec<Traffic>, AdminError> {
+        let (workspace, webhook, since) =
+            (workspace_id.uuid(), webhook_id.map(|id| id.uuid()), since.to_datetime());
+        let parameters = [
+            (&workspace as _, Type::UUID),
+            (&webhook as _, Type::UUID),
+            (&since as _, Type::TIMESTAMPTZ),
+        ];
+        let rows = self.client().await?.query_typed(TRAFFIC, &parameters).await.map_err(away)?;
+        let traffic = |row: &tokio_postgres::Row| {
+            let count = |column: usize| u32::try_from(row.get::<_, i32>(column)).unwrap_or(0);
+            let counts =
+                Counts { accepted: count(2), refused: count(3), stored: count(4), dead: count(5) };
+            let span = row.get::<_, DateTime<Utc>>(1).into();
+            Traffic { webhook_id: row.get::<_, Uuid>(0).into(), span, counts }
+        };
+        Ok(rows.iter().map(traffic).collect())
+    }
+
+    async fn refused(
+        &self,
+        webhook_id: WebhookId,
+        limit: u32,
+    ) -> Result<Vec<RefusedRequest>, AdminError> {
+        let (webhook, limit) = (webhook_id.uuid(), i64::from(limit));
+        let parameters = [(&webhook as _, Type::UUID), (&limit as _, Type::INT8)];
+        let rows = self.client().await?.query_typed(REFUSED, &parameters).await.map_err(away)?;
+        let refused = |row: &tokio_postgres::Row| RefusedRequest {
+            webhook_id,
+            at: row.get::<_, DateTime<Utc>>(0).into(),
+            problem: row.get(1),
+        };
+        Ok(rows.iter().map(refused).collect())
+    }
+}
+
+#[async_trait]
+impl TrafficLog for PostgresAdmin {
+    async fn record(
+        &self,
+        at: Instant,
+        counts: &[(WebhookId, Counts)],
+        refused: &[RefusedRequest],
+    ) -> Result<(), Unavailable> {
+        let mut client = get(&self.pool).await?;
+        let transaction = client.transaction().await.map_err(|error| unavailable(&error))?;
+        let execute = async |sql: &str, parameters: &[(&(dyn ToSql + Sync), Type)]| {
+            let done = transaction.execute_typed(sql, parameters).await;
+            done.map(|_| ()).map_err(|error| unavailable(&error))
+        };
+        let webhooks: Vec<Uuid> = counts.iter().map(|(id, _)| id.uuid()).collect();
+        let column = |of: fn(&Counts) -> u32| -> Vec<i32> {
+            counts.iter().map(|(_, counts)| i32::try_from(of(counts)).unwrap_or(i32::MAX)).collect()
+        };
+        let (accepted, refused_counts) = (column(|c| c.accepted), column(|c| c.refused));
+        let (stored, dead) = (column(|c| c.stored), column(|c| c.dead));
+        let span = span_of(at).to_datetime();
+        let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
+            (&webhooks, Type::UUID_ARRAY),
+            (&span, Type::TIMESTAMPTZ),
+            (&accepted, Type::INT4_ARRAY),
+            (&refused_counts, Type::INT4_ARRAY),
+            (&stored, Type::INT4_ARRAY),
+            (&dead, Type::INT4_ARRAY),
+        ];
+        execute(ADD, &parameters).await?;
+        let kept_from = (at.to_datetime()) - KEPT;
+        execute(FORGET_TRAFFIC, &[(&webhooks, Type::UUID_ARRAY), (&kept_from, Type::TIMESTAMPTZ)])
+            .await?;
+        if !refused.is_empty() {
+            let of: Vec<Uuid> = refused.iter().map(|refused| refused.webhook_id.uuid()).collect();
+            let ats: Vec<_> = refused.iter().map(|refused| refused.at.to_datetime()).collect();
+            let problems: Vec<&str> = refused.iter().map(|refused| &*refused.problem).collect();
+            let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+                (&of, Type::UUID_ARRAY),
+                (&ats, Type::TIMESTAMPTZ_ARRAY),
+                (&problems, Type::TEXT_ARRAY),
+            ];
+            execute(KEEP_REFUSED, &parameters).await?;
+            let kept = i64::from(REFUSED_KEPT);
+            execute(FORGET_REFUSED, &[(&of, Type::UUID_ARRAY), (&kept, Type::INT8)]).await?;
+        }
+        transaction.commit().await.map_err(|error| unavailable(&error))
+    }
+}

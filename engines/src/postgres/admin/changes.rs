@@ -1,0 +1,106 @@
+//! Changes of what is there: names and roles.
+
+use deadpool_postgres::Transaction;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use trailpad_common::admin::{AdminError, Role};
+use trailpad_common::email::Email;
+use trailpad_common::id::{ProjectId, WebhookId};
+use uuid::Uuid;
+
+use super::{away, conflict, no_webhook, not_found, workspace_id};
+
+pub(super) async fn rename_workspace(
+    transaction: &Transaction<'_>,
+    workspace: &str,
+    name: &str,
+) -> Result<(), AdminError> {
+    let id = workspace_id(transaction, workspace).await?;
+    let sql = "UPDATE workspaces SET name = $2 WHERE id = $1";
+    let parameters = [(&id as _, Type::UUID), (&name as _, Type::TEXT)];
+    transaction.execute_typed(sql, &parameters).await.map_err(|error| clash(error, name))?;
+    Ok(())
+}
+
+pub(super) async fn rename_project(
+    transaction: &Transaction<'_>,
+    workspace: &str,
+    id: ProjectId,
+    name: &str,
+) -> Result<(), AdminError> {
+    let (workspace_id, id) = (workspace_id(transaction, workspace).await?, id.uuid());
+    let sql = "UPDATE projects SET name = $3 WHERE id = $1 AND workspace_id = $2";
+    let parameters =
+        [(&id as _, Type::UUID), (&workspace_id as _, Type::UUID), (&name as _, Type::TEXT)];
+    match transaction.execute_typed(sql, &parameters).await.map_err(|error| clash(error, name))? {
+        0 => Err(not_found(format!("workspace {workspace:?} has no such project"))),
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn rename_webhook(
+    transaction: &Transaction<'_>,
+    id: WebhookId,
+    name: &str,
+) -> Result<(), AdminError> {
+    let uuid = id.uuid();
+    let sql = "UPDATE webhooks SET name = $2 WHERE id = $1";
+    let parameters = [(&uuid as _, Type::UUID), (&name as _, Type::TEXT)];
+    match transaction.execute_typed(sql, &parameters).await.map_err(away)? {
+        0 => Err(no_webhook(id)),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a member another role, or, without one, ends the membership.
+pub(super) async fn set_role(
+    transaction: &Transaction<'_>,
+    workspace: &str,
+    email: &Email,
+    role: Option<Role>,
+) -> Result<(), AdminError> {
+    let (workspace_id, address) = (workspace_id(transaction, workspace).await?, email.as_str());
+    // All owners are locked, so that two of them can't leave at once.
+    let sql = "SELECT id, email, role FROM members
+               WHERE workspace_id = $1 AND ended_at IS NULL AND (email = $2 OR role = 'owner')
+               ORDER BY id FOR UPDATE";
+    let parameters = [(&workspace_id as _, Type::UUID), (&address as _, Type::TEXT)];
+    let rows = transaction.query_typed(sql, &parameters).await.map_err(away)?;
+    let Some(id) = rows.iter().find(|row| row.get::<_, &str>(1) == address) else {
+        return Err(not_found(format!("{email} is no member of workspace {workspace:?}")));
+    };
+    let id: Uuid = id.get(0);
+    let mut owners = rows.iter().filter(|row| row.get::<_, &str>(2) == Role::Owner.as_str());
+    if role != Some(Role::Owner) && owners.all(|row| row.get::<_, Uuid>(0) == id) {
+        return Err(last_owner(email));
+    }
+    match role {
+        Some(role) => {
+            let (sql, role) = ("UPDATE members SET role = $2 WHERE id = $1", role.as_str());
+            let parameters = [(&id as _, Type::UUID), (&role as _, Type::TEXT)];
+            transaction.execute_typed(sql, &parameters).await.map_err(away)?;
+        }
+        None => {
+            // Who comes back is invited anew.
+            for sql in [
+                "UPDATE members SET ended_at = now(), password_hash = NULL WHERE id = $1",
+                "DELETE FROM sessions WHERE member_id = $1",
+                "DELETE FROM invitations WHERE member_id = $1",
+            ] {
+                transaction.execute_typed(sql, &[(&id, Type::UUID)]).await.map_err(away)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn last_owner(email: &Email) -> AdminError {
+    conflict(format!("{email} is the workspace's only owner: make somebody else an owner first"))
+}
+
+fn clash(error: tokio_postgres::Error, name: &str) -> AdminError {
+    match error.code() {
+        Some(&SqlState::UNIQUE_VIOLATION) => conflict(format!("{name:?} is taken already")),
+        _ => away(error),
+    }
+}

@@ -1,0 +1,221 @@
+//! What arrived, in a file: activities in pages, traffic, refused requests.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
+use trailpad_common::admin::{ActivityQuery, AdminError, Arrivals, StoredActivity, Traffic};
+use trailpad_common::failure::Unavailable;
+use trailpad_common::id::{ActivityId, WebhookId, WorkspaceId};
+use trailpad_common::instant::Instant;
+use trailpad_common::traffic::{Counts, KEPT, REFUSED_KEPT, RefusedRequest, TrafficLog, span_of};
+use uuid::Uuid;
+
+use super::lists::{ACTIVITY_COLUMNS, BEGINNING, activity, all};
+use super::{SqliteAdmin, away, micros, not_found};
+use crate::like::containing;
+use crate::sqlite::error::unavailable;
+
+const OF_WORKSPACE: &str = "
+FROM activities a
+JOIN members m ON m.id = a.member_id
+JOIN projects p ON p.id = a.project_id AND p.workspace_id = :workspace
+";
+
+const MATCHING: &str = r"
+AND (:project IS NULL OR a.project_id = :project)
+AND (:webhook IS NULL OR a.webhook_id = :webhook)
+AND (:member IS NULL OR a.member_id = :member)
+AND (:from IS NULL OR a.received_at >= :from)
+AND (:until IS NULL OR a.received_at < :until)
+AND (:title IS NULL OR a.title LIKE :title ESCAPE '\')
+AND (a.received_at, a.id) < (:after_at, :after_id)
+ORDER BY a.received_at DESC, a.id DESC LIMIT :limit
+";
+
+const LAST: &str = "
+SELECT w.id, (SELECT a.received_at FROM activities a WHERE a.webhook_id = w.id
+              ORDER BY a.received_at DESC, a.id DESC LIMIT 1)
+FROM webhooks w
+JOIN projects p ON p.id = w.project_id AND p.workspace_id = ?1
+";
+
+const TRAFFIC: &str = "
+SELECT t.webhook_id, t.span, t.accepted, t.refused, t.stored, t.dead
+FROM webhooks w
+JOIN projects p ON p.id = w.project_id AND p.workspace_id = ?1
+JOIN webhook_traffic t ON t.webhook_id = w.id AND t.span >= ?3
+WHERE ?2 IS NULL OR w.id = ?2
+ORDER BY t.span
+";
+
+const ADD: &str = "
+INSERT INTO webhook_traffic (webhook_id, span, accepted, refused, stored, dead)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (webhook_id, span) DO UPDATE
+SET accepted = accepted + excluded.accepted, refused = refused + excluded.refused,
+    stored = stored + excluded.stored, dead = dead + excluded.dead
+";
+
+const FORGET_REFUSED: &str = "
+DELETE FROM refused_requests WHERE webhook_id = ?1 AND id <= (
+    SELECT k.id FROM refused_requests k WHERE k.webhook_id = ?1
+    ORDER BY k.at DESC, k.id DESC LIMIT 1 OFFSET ?2)
+";
+
+#[async_trait]
+impl Arrivals for SqliteAdmin {
+    async fn page(&self, query: &ActivityQuery) -> Result<Vec<StoredActivity>, AdminError> {
+        let (column, keys) = self.read(|connection| narrowest(connection, query))?;
+        let mut rows = Vec::new();
+        // Each key's own newest rows come out of an index in order; others get the connection
+        // between them.
+        for key in keys {
+            rows.extend(self.read(|connection| page_of(connection, column, key, query))?);
+        }
+        rows.sort_by_key(|row: &StoredActivity| std::cmp::Reverse((row.received_at, row.id)));
+        rows.truncate(query.limit as usize);
+        Ok(rows)
+    }
+
+    async fn activity(
+        &self,
+        workspace_id: WorkspaceId,
+        id: ActivityId,
+    ) -> Result<StoredActivity, AdminError> {
+        let sql = format!("SELECT {ACTIVITY_COLUMNS} {OF_WORKSPACE} WHERE a.id = :id");
+        let values = named_params! { ":workspace": workspace_id.uuid(), ":id": id.uuid() };
+        let found = self.read(|connection| {
+            connection.query_row(&sql, values, activity).optional().map_err(away)
+        })?;
+        found.ok_or_else(|| not_found(format!("there is no activity {id}")))
+    }
+
+    async fn last_activities(
+        &self,
+        workspace_id: WorkspaceId,
+    ) -> Result<Vec<(WebhookId, Instant)>, AdminError> {
+        let read =
+            |row: &Row<'_>| Ok((row.get::<_, Uuid>(0)?.into(), row.get::<_, Option<i64>>(1)?));
+        let found = self.read(|connection| all(connection, LAST, [workspace_id.uuid()], read))?;
+        let last = |(id, at): (WebhookId, Option<i64>)| Some((id, Instant::from_unix_micros(at?)));
+        Ok(found.into_iter().filter_map(last).collect())
+    }
+
+    async fn traffic(
+        &self,
+        workspace_id: WorkspaceId,
+        webhook_id: Option<WebhookId>,
+        since: Instant,
+    ) -> Result<Vec<Traffic>, AdminError> {
+        let values = params![workspace_id.uuid(), webhook_id.map(|id| id.uuid()), micros(since)];
+        self.read(|connection| all(connection, TRAFFIC, values, traffic))
+    }
+
+    async fn refused(
+        &self,
+        webhook_id: WebhookId,
+        limit: u32,
+    ) -> Result<Vec<RefusedRequest>, AdminError> {
+        let sql = "SELECT at, problem FROM refused_requests WHERE webhook_id = ?1
+                   ORDER BY at DESC, id DESC LIMIT ?2";
+        let read = |row: &Row<'_>| {
+            let at = Instant::from_unix_micros(row.get(0)?);
+            Ok(RefusedRequest { webhook_id, at, problem: row.get(1)? })
+        };
+        self.read(|connection| all(connection, sql, params![webhook_id.uuid(), limit], read))
+    }
+}
+
+/// The column, and its values, that leave the least to read.
+fn narrowest(
+    connection: &Connection,
+    query: &ActivityQuery,
+) -> Result<(&'static str, Vec<Uuid>), AdminError> {
+    if let Some(webhook) = query.webhook_id {
+        return Ok(("webhook_id", vec![webhook.uuid()]));
+    }
+    if let Some(project) = query.project_id {
+        return Ok(("project_id", vec![project.uuid()]));
+    }
+    if let Some(member) = query.member_id {
+        return Ok(("member_id", vec![member.uuid()]));
+    }
+    let sql = "SELECT id FROM projects WHERE workspace_id = ?1";
+    Ok(("project_id", all(connection, sql, [query.workspace_id.uuid()], |row| row.get(0))?))
+}
+
+fn page_of(
+    connection: &Connection,
+    column: &str,
+    key: Uuid,
+    query: &ActivityQuery,
+) -> Result<Vec<StoredActivity>, AdminError> {
+    let sql =
+        format!("SELECT {ACTIVITY_COLUMNS} {OF_WORKSPACE} WHERE a.{column} = :key {MATCHING}");
+    let (after_at, after_id) = query.after.map_or(BEGINNING, |(at, id)| (micros(at), id.uuid()));
+    let values = named_params! {
+        ":workspace": query.workspace_id.uuid(),
+        ":key": key,
+        ":project": query.project_id.map(|id| id.uuid()),
+        ":webhook": query.webhook_id.map(|id| id.uuid()),
+        ":member": query.member_id.map(|id| id.uuid()),
+        ":from": query.from.map(micros),
+        ":until": query.until.map(micros),
+        ":title": query.title.as_deref().map(containing),
+        ":after_at": after_at,
+        ":after_id": after_id,
+        ":limit": query.limit,
+    };
+    all(connection, &sql, values, activity)
+}
+
+fn traffic(row: &Row<'_>) -> rusqlite::Result<Traffic> {
+    let counts = Counts {
+        accepted: row.get(2)?,
+        refused: row.get(3)?,
+        stored: row.get(4)?,
+        dead: row.get(5)?,
+    };
+    let span = Instant::from_unix_micros(row.get(1)?);
+    Ok(Traffic { webhook_id: row.get::<_, Uuid>(0)?.into(), span, counts })
+}
+
+#[async_trait]
+impl TrafficLog for SqliteAdmin {
+    async fn record(
+        &self,
+        at: Instant,
+        counts: &[(WebhookId, Counts)],
+        refused: &[RefusedRequest],
+    ) -> Result<(), Unavailable> {
+        let written = self.database.with(|connection| {
+            let transaction = connection.transaction()?;
+            counts.iter().try_for_each(|(id, counts)| add(&transaction, at, *id, counts))?;
+            refused.iter().try_for_each(|refused| keep(&transaction, refused))?;
+            transaction.commit()
+        });
+        written.map_err(|error| unavailable(&error))
+    }
+}
+
+fn add(
+    transaction: &Transaction<'_>,
+    at: Instant,
+    webhook: WebhookId,
+    counts: &Counts,
+) -> rusqlite::Result<()> {
+    let Counts { accepted, refused, stored, dead } = *counts;
+    let values = params![webhook.uuid(), micros(span_of(at)), accepted, refused, stored, dead];
+    transaction.prepare_cached(ADD)?.execute(values)?;
+    let kept_from = at.unix_micros() - i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX);
+    let forget = "DELETE FROM webhook_traffic WHERE webhook_id = ?1 AND span < ?2";
+    transaction.prepare_cached(forget)?.execute(params![webhook.uuid(), kept_from])?;
+    Ok(())
+}
+
+fn keep(transaction: &Transaction<'_>, refused: &RefusedRequest) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO refused_requests (webhook_id, at, problem) VALUES (?1, ?2, ?3)";
+    let (webhook, at) = (refused.webhook_id.uuid(), micros(refused.at));
+    transaction.prepare_cached(sql)?.execute(params![webhook, at, refused.problem])?;
+    transaction.prepare_cached(FORGET_REFUSED)?.execute(params![webhook, REFUSED_KEPT])?;
+    Ok(())
+}

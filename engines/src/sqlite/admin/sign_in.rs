@@ -1,0 +1,148 @@
+//! Sign-in in a file.
+
+use async_trait::async_trait;
+use rusqlite::{OptionalExtension, Row, params};
+use trailpad_common::admin::{AdminError, Person, Role, SignIn};
+use trailpad_common::email::Email;
+use trailpad_common::id::MemberId;
+use trailpad_common::instant::Instant;
+use trailpad_common::token::SecretHash;
+use uuid::Uuid;
+
+use super::{SqliteAdmin, away, execute, lists, micros, not_found};
+
+const PERSON: &str = "
+SELECT k.id, k.name, m.id, m.email, m.role, m.password_hash IS NOT NULL
+FROM members m
+JOIN workspaces k ON k.id = m.workspace_id
+WHERE m.ended_at IS NULL AND k.ended_at IS NULL AND m.id =
+";
+
+const MEMBER: &str = "
+SELECT m.id FROM members m JOIN workspaces k ON k.id = m.workspace_id
+WHERE k.name = ?1 AND m.email = ?2 AND m.ended_at IS NULL
+";
+
+const PASSWORDS: &str = "
+SELECT id, password_hash FROM members
+WHERE email = ?1 AND ended_at IS NULL AND password_hash IS NOT NULL ORDER BY created_at
+";
+
+const BEGIN: &str =
+    "INSERT INTO sessions (session_hash, member_id, valid_until) VALUES (?1, ?2, ?3)";
+
+#[async_trait]
+impl SignIn for SqliteAdmin {
+    async fn invite(
+        &self,
+        workspace: &str,
+        email: &Email,
+        link: SecretHash,
+        valid_until: Instant,
+    ) -> Result<(), AdminError> {
+        self.write(|transaction| {
+            let values = params![workspace, email.as_str()];
+            let found = transaction.query_row(MEMBER, values, |row| row.get::<_, Uuid>(0));
+            let member = found.optional().map_err(away)?.ok_or_else(|| {
+                not_found(format!("{email} is no member of workspace {workspace:?}"))
+            })?;
+            execute(transaction, "DELETE FROM invitations WHERE member_id = ?1", [member])?;
+            let sql =
+                "INSERT INTO invitations (link_hash, member_id, valid_until) VALUES (?1, ?2, ?3)";
+            let values = params![link.as_bytes(), member, micros(valid_until)];
+            execute(transaction, sql, values).map(|_| ())
+        })
+    }
+
+    async fn invited(&self, link: SecretHash) -> Result<Option<Person>, AdminError> {
+        let sql = format!(
+            "{PERSON} (SELECT member_id FROM invitations WHERE link_hash = ?1 AND valid_until > ?2)"
+        );
+        self.person(&sql, link)
+    }
+
+    async fn use_invitation(
+        &self,
+        link: SecretHash,
+        session: SecretHash,
+        valid_until: Instant,
+    ) -> Result<bool, AdminError> {
+        self.write(|transaction| {
+            let sql = "DELETE FROM invitations WHERE link_hash = ?1 AND valid_until > ?2
+                       RETURNING member_id";
+            let values = params![link.as_bytes(), micros(Instant::now())];
+            let member = transaction.query_row(sql, values, |row| row.get::<_, Uuid>(0));
+            let Some(member) = member.optional().map_err(away)? else { return Ok(false) };
+            let values = params![session.as_bytes(), member, micros(valid_until)];
+            execute(transaction, BEGIN, values).map(|_| true)
+        })
+    }
+
+    async fn passwords(&self, email: &Email) -> Result<Vec<(MemberId, String)>, AdminError> {
+        self.read(|connection| {
+            let read = |row: &Row<'_>| Ok((row.get::<_, Uuid>(0)?.into(), row.get(1)?));
+            lists::all(connection, PASSWORDS, [email.as_str()], read)
+        })
+    }
+
+    async fn set_password(
+        &self,
+        member: MemberId,
+        password_hash: &str,
+        kept_session: SecretHash,
+    ) -> Result<(), AdminError> {
+        self.write(|transaction| {
+            let sql = "UPDATE members SET password_hash = ?2 WHERE id = ?1 AND ended_at IS NULL";
+            execute(transaction, sql, params![member.uuid(), password_hash])?;
+            let sql = "DELETE FROM sessions WHERE member_id = ?1 AND session_hash <> ?2";
+            execute(transaction, sql, params![member.uuid(), kept_session.as_bytes()]).map(|_| ())
+        })
+    }
+
+    async fn begin_session(
+        &self,
+        member: MemberId,
+        session: SecretHash,
+        valid_until: Instant,
+    ) -> Result<(), AdminError> {
+        self.write(|transaction| {
+            // Old sessions go when a new one comes.
+            let now = micros(Instant::now());
+            execute(transaction, "DELETE FROM sessions WHERE valid_until < ?1", [now])?;
+            let values = params![session.as_bytes(), member.uuid(), micros(valid_until)];
+            execute(transaction, BEGIN, values).map(|_| ())
+        })
+    }
+
+    async fn session(&self, session: SecretHash) -> Result<Option<Person>, AdminError> {
+        let sql = format!(
+            "{PERSON} (SELECT member_id FROM sessions WHERE session_hash = ?1 AND valid_until > ?2)"
+        );
+        self.person(&sql, session)
+    }
+
+    async fn end_session(&self, session: SecretHash) -> Result<(), AdminError> {
+        let sql = "DELETE FROM sessions WHERE session_hash = ?1";
+        self.write(|transaction| execute(transaction, sql, [session.as_bytes()]).map(|_| ()))
+    }
+}
+
+impl SqliteAdmin {
+    fn person(&self, sql: &str, hash: SecretHash) -> Result<Option<Person>, AdminError> {
+        self.read(|connection| {
+            let values = params![hash.as_bytes(), micros(Instant::now())];
+            connection.query_row(sql, values, person).optional().map_err(away)
+        })
+    }
+}
+
+fn person(row: &Row<'_>) -> rusqlite::Result<Person> {
+    Ok(Person {
+        workspace_id: row.get::<_, Uuid>(0)?.into(),
+        workspace: row.get(1)?,
+        member_id: row.get::<_, Uuid>(2)?.into(),
+        email: Email::folded(row.get_ref(3)?.as_str()?),
+        role: Role::named(row.get_ref(4)?.as_str()?).unwrap_or(Role::Member),
+        has_password: row.get(5)?,
+    })
+}
