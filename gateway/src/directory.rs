@@ -12,6 +12,7 @@ use trailpad_common::ports::{DirectoryChanges, WebhookRecord};
 use trailpad_common::token::{PresentedToken, PublicId, SecretHash};
 
 use crate::settings::RateLimit;
+use crate::traffic::Tally;
 
 /// The webhooks of one revision. Replaced as a whole, never changed.
 #[derive(Clone, Default)]
@@ -28,6 +29,8 @@ pub struct Entry {
     revoked: bool,
     /// Survives refreshes, so that a rename is no way around the limit.
     limiter: Option<Arc<DefaultDirectRateLimiter>>,
+    /// Kept across refreshes, as the limiter.
+    pub tally: Arc<Tally>,
 }
 
 /// What the directory says of a token.
@@ -39,6 +42,11 @@ pub enum Verdict {
 }
 
 impl Directory {
+    /// Every webhook.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.webhooks.values().map(|entry| &**entry)
+    }
+
     /// The newest revision it contains.
     pub fn revision(&self) -> i64 {
         self.revision
@@ -68,19 +76,23 @@ impl Directory {
         let mut webhooks = self.webhooks.clone();
         for record in changes.webhooks {
             let known = webhooks.get(&record.public_id);
-            let limiter = match known {
-                Some(entry) => entry.limiter.clone(),
-                None => rate_limit.map(limiter),
+            let (limiter, tally) = match known {
+                Some(entry) => (entry.limiter.clone(), entry.tally.clone()),
+                None => (rate_limit.map(limiter), Arc::default()),
             };
-            webhooks.insert(record.public_id, Arc::new(entry(record, limiter)));
+            webhooks.insert(record.public_id, Arc::new(entry(record, limiter, tally)));
         }
         Self { webhooks, revision: changes.revision }
     }
 }
 
-fn entry(record: WebhookRecord, limiter: Option<Arc<DefaultDirectRateLimiter>>) -> Entry {
+fn entry(
+    record: WebhookRecord,
+    limiter: Option<Arc<DefaultDirectRateLimiter>>,
+    tally: Arc<Tally>,
+) -> Entry {
     let WebhookRecord { id, public_id: _, secret_hash, previous, revoked } = record;
-    Entry { webhook_id: id, secret_hash, previous, revoked, limiter }
+    Entry { webhook_id: id, secret_hash, previous, revoked, limiter, tally }
 }
 
 fn limiter(limit: RateLimit) -> Arc<DefaultDirectRateLimiter> {

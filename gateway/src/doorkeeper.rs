@@ -74,6 +74,11 @@ impl Doorkeeper {
         self.health.subscribe()
     }
 
+    /// The directory as it is now.
+    pub fn directory(&self) -> Arc<Directory> {
+        self.directory.load_full()
+    }
+
     /// The webhook of a token.
     ///
     /// A token that is not known is judged after the next refresh, so that a new webhook works at

@@ -23,6 +23,7 @@ use crate::headers::RequestHeaders;
 use crate::metrics::Metrics;
 use crate::problem::{NotAccepted, Refusal};
 use crate::ticket::Outcome;
+use crate::traffic::RefusedRequests;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -36,6 +37,7 @@ pub struct Gateway {
     pub body_limits: BodyLimits,
     pub metrics: Metrics,
     pub tracer: Tracer,
+    pub refused: RefusedRequests,
 }
 
 /// An activity that the queue holds.
@@ -99,13 +101,28 @@ impl Gateway {
         payload: web::Payload,
     ) -> Result<Accepted, Refusal> {
         let webhook = self.doorkeeper.admit(token).await?;
+        let answered = self.answer_webhook(&webhook, request, payload).await;
+        match &answered {
+            Ok(_) => webhook.tally.accepted(),
+            Err(refusal) => self.refused.note(&webhook, refusal),
+        }
+        answered
+    }
+
+    /// What comes after the token.
+    async fn answer_webhook(
+        &self,
+        webhook: &Entry,
+        request: &HttpRequest,
+        payload: web::Payload,
+    ) -> Result<Accepted, Refusal> {
         self.check_open()?;
         let mut headers = RequestHeaders::read(request.headers())?;
         let Some(context) = self.tracer.begin(headers.traceparent) else {
-            return self.take(&webhook, request, headers, payload).await;
+            return self.take(webhook, request, headers, payload).await;
         };
         let (parent, began) = (headers.traceparent.replace(context), Instant::now());
-        let taken = self.take(&webhook, request, headers, payload).await;
+        let taken = self.take(webhook, request, headers, payload).await;
         self.record(context, parent, began, webhook.webhook_id, &taken);
         taken
     }

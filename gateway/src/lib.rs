@@ -17,6 +17,7 @@ mod problem;
 mod server;
 mod settings;
 mod ticket;
+mod traffic;
 
 pub use openapi::openapi;
 pub use server::{GatewayServer, StartError};

@@ -160,8 +160,8 @@ impl Refusal {
         }
     }
 
-    /// The answer.
-    pub fn response(&self) -> HttpResponse {
+    /// The answer's body: problem details as JSON.
+    pub fn body(&self) -> Vec<u8> {
         let (status, r#type, title) = self.kind();
         let (line, column) = match self {
             Self::Payload(PayloadRefusal::NotJson { line, column, .. }) => {
@@ -182,7 +182,12 @@ impl Refusal {
             column,
             errors,
         };
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        serde_json::to_vec(&problem).unwrap_or_default()
+    }
+
+    /// The answer.
+    pub fn response(&self) -> HttpResponse {
+        let (status, ..) = self.kind();
         let mut response = HttpResponse::build(status);
         response.content_type("application/problem+json");
         match self {
@@ -207,7 +212,7 @@ impl Refusal {
         if matches!(self, Self::TooSlow | Self::NotAccepted(NotAccepted::ShuttingDown)) {
             response.force_close();
         }
-        response.body(body)
+        response.body(self.body())
     }
 }
 

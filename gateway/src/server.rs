@@ -13,6 +13,7 @@ use tracing::info;
 use trailpad_common::lifecycle::{HealthWatch, LifecycleWatch, Phase};
 use trailpad_common::ports::{DirectorySource, Queue};
 use trailpad_common::trace::Tracer;
+use trailpad_common::traffic::TrafficLog;
 
 use crate::admission::Admission;
 use crate::body::BodyLimits;
@@ -22,6 +23,7 @@ use crate::handler::{Gateway, answer};
 use crate::metrics::Metrics;
 use crate::openapi::{OPENAPI_PATH, openapi_document};
 use crate::settings::Settings;
+use crate::traffic;
 
 /// How long a connection is read on after an early refusal, so that a sender in the middle of its
 /// body gets to see the answer.
@@ -57,6 +59,7 @@ impl GatewayServer {
         settings: Settings,
         queue: &Arc<dyn Queue>,
         directory: Box<dyn DirectorySource>,
+        traffic: Arc<dyn TrafficLog>,
         registry: &Registry,
         lifecycle: LifecycleWatch,
         tracer: Tracer,
@@ -64,13 +67,15 @@ impl GatewayServer {
         let listener = bind(&settings)?;
         let metrics = Metrics::register(registry)?;
         let publishers = (0..settings.publish_slots).map(|_| queue.publisher()).collect();
+        let doorkeeper = Doorkeeper::start(
+            directory,
+            settings.directory_staleness_max,
+            settings.rate_limit,
+            metrics.clone(),
+        );
+        let refused = traffic::start(Arc::downgrade(&doorkeeper), traffic);
         let gateway = Gateway {
-            doorkeeper: Doorkeeper::start(
-                directory,
-                settings.directory_staleness_max,
-                settings.rate_limit,
-                metrics.clone(),
-            ),
+            doorkeeper,
             admission: Admission::new(
                 settings.in_flight_max,
                 settings.in_flight_bytes_max,
@@ -91,6 +96,7 @@ impl GatewayServer {
             },
             metrics,
             tracer,
+            refused,
         };
         Ok(Self { gateway: web::Data::new(gateway), listener, settings })
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use trailpad_common::admin::{Admin, DeadLetterAdmin, Retention};
 use trailpad_common::ports::{DirectorySource, Queue, Store};
+use trailpad_common::traffic::TrafficLog;
 use trailpad_engines::postgres::{self, PostgresAdmin, PostgresDirectory, PostgresStore};
 use trailpad_engines::rabbitmq::RabbitQueue;
 use trailpad_engines::sqlite::{
@@ -51,6 +52,14 @@ impl Engines {
         Ok(match &self.store {
             StoreEngine::Postgres(config) => Box::new(PostgresDirectory::new((**config).clone())),
             StoreEngine::Sqlite => Box::new(SqliteDirectory::open(&self.data_dir)?),
+        })
+    }
+
+    /// Where traffic is written down.
+    pub fn traffic(&self) -> Result<Arc<dyn TrafficLog>, Failure> {
+        Ok(match &self.store {
+            StoreEngine::Postgres(config) => Arc::new(PostgresAdmin::new(config)),
+            StoreEngine::Sqlite => Arc::new(SqliteAdmin::open(&self.data_dir)?),
         })
     }
 

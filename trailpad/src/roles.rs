@@ -26,6 +26,7 @@ pub async fn gateway(config: GatewayConfig, traces: Option<TraceConfig>) -> Resu
         config.settings,
         &queue,
         directory,
+        config.engines.traffic()?,
         &registry,
         lifecycle.watch(),
         tracer,
@@ -50,7 +51,9 @@ pub async fn worker(config: WorkerConfig, traces: Option<TraceConfig>) -> Result
     // The lanes, and one for the dead letters.
     let store = config.engines.store(config.settings.lanes + 1)?;
     let drain_timeout = config.settings.drain_timeout;
-    let worker = Worker::new(config.settings, queue, store, &registry, lifecycle.watch(), tracer)?;
+    let traffic = config.engines.traffic()?;
+    let worker =
+        Worker::new(config.settings, queue, store, traffic, &registry, lifecycle.watch(), tracer)?;
     let readiness = Readiness::new(lifecycle.watch(), worker.health());
     ops::start(config.ops_listen, registry, readiness)?;
     let watch = lifecycle.watch();

@@ -36,16 +36,17 @@ pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(
     let queue = engines.queue("serve", worker.retry_schedule.delays())?;
     let store = engines.store(worker.lanes + 1)?;
     let drain_timeout = gateway.drain_timeout;
-    let directory = engines.directory()?;
+    let (directory, traffic) = (engines.directory()?, engines.traffic()?);
     let server = GatewayServer::start(
         gateway,
         &queue,
         directory,
+        traffic.clone(),
         &registry,
         lifecycle.watch(),
         tracer.clone(),
     )?;
-    let worker = Worker::new(worker, queue, store, &registry, lifecycle.watch(), tracer)?;
+    let worker = Worker::new(worker, queue, store, traffic, &registry, lifecycle.watch(), tracer)?;
     let parts = server.health().into_iter().chain(worker.health()).collect();
     let readiness = Readiness::new(lifecycle.watch(), parts);
     let ops = ops::start(config.ops_listen, registry, readiness)?;

@@ -22,6 +22,7 @@ use crate::session::{Session, Taken};
 use crate::settings::Settings;
 use crate::spans::StoreSpans;
 use crate::suspects;
+use crate::traffic::Tally;
 
 const STORE_BACKOFF_FIRST: Duration = Duration::from_millis(200);
 
@@ -35,6 +36,7 @@ pub struct Context {
     pub consume_health: HealthWatch,
     pub last_taken: LastTaken,
     pub tracer: Tracer,
+    pub tally: Tally,
 }
 
 /// A lane, with a publisher of its own for what has to go elsewhere.
@@ -168,6 +170,9 @@ impl Context {
             self.metrics.stored.inc_by(narrowed.inserted.stored);
             self.metrics.replaced.inc_by(narrowed.inserted.replaced);
             self.metrics.duplicates.inc_by(narrowed.inserted.duplicates);
+            let is_refused = |at: &usize| narrowed.refused.iter().any(|(refused, _)| refused == at);
+            let stored = (0..chunk.len()).filter(|at| !is_refused(at));
+            self.tally.stored(stored.map(|at| chunk[at].webhook_id));
             let now = Instant::now();
             for new in chunk {
                 self.metrics.receipt_to_row_seconds.observe(now.seconds_since(new.received_at));

@@ -14,6 +14,7 @@ mod session;
 mod settings;
 mod spans;
 mod suspects;
+mod traffic;
 mod undertaker;
 mod worker;
 

@@ -14,6 +14,7 @@ use trailpad_common::ports::{Delivery, Queue, Source, Store, StoreError, Subscri
 
 use crate::lane::hand_back_all;
 use crate::metrics::Metrics;
+use crate::traffic::Tally;
 
 const PREFETCH_MESSAGES: u16 = 32;
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
@@ -25,6 +26,7 @@ pub struct Undertaker {
     pub store: Arc<dyn Store>,
     pub metrics: Metrics,
     pub lifecycle: LifecycleWatch,
+    pub tally: Tally,
 }
 
 impl Undertaker {
@@ -60,6 +62,7 @@ impl Undertaker {
                 Ok(()) => {
                     backoff.reset();
                     self.metrics.buried.inc_by(letters.len() as u64);
+                    self.tally.dead(letters.iter().filter_map(|letter| letter.webhook_id));
                     futures_util::future::join_all(taken.into_iter().map(Delivery::ack)).await;
                 }
                 Err(error) => {

@@ -12,12 +12,14 @@ use trailpad_common::failure::Unavailable;
 use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch, Phase};
 use trailpad_common::ports::{Queue, Source, Store};
 use trailpad_common::trace::Tracer;
+use trailpad_common::traffic::TrafficLog;
 
 use crate::lane::{Context, Lane};
 use crate::lookout::{LastTaken, Lookout};
 use crate::metrics::Metrics;
 use crate::session::Session;
 use crate::settings::Settings;
+use crate::traffic::Tally;
 use crate::undertaker::Undertaker;
 
 const SUBSCRIBE_BACKOFF_FIRST: Duration = Duration::from_millis(200);
@@ -27,6 +29,7 @@ const SUBSCRIBE_BACKOFF_MOST: Duration = Duration::from_secs(5);
 pub struct Worker {
     queue: Arc<dyn Queue>,
     context: Context,
+    traffic: Arc<dyn TrafficLog>,
     store_health: watch::Sender<Health>,
 }
 
@@ -44,6 +47,7 @@ impl Worker {
         settings: Settings,
         queue: Arc<dyn Queue>,
         store: Arc<dyn Store>,
+        traffic: Arc<dyn TrafficLog>,
         registry: &Registry,
         lifecycle: LifecycleWatch,
         tracer: Tracer,
@@ -52,9 +56,18 @@ impl Worker {
         let consume_health = queue.consume_health();
         let settings = Arc::new(settings);
         let last_taken = LastTaken::default();
-        let context =
-            Context { store, settings, metrics, lifecycle, consume_health, last_taken, tracer };
-        Ok(Self { queue, context, store_health: watch::Sender::new(Health::Up) })
+        let tally = Tally::default();
+        let context = Context {
+            store,
+            settings,
+            metrics,
+            lifecycle,
+            consume_health,
+            last_taken,
+            tracer,
+            tally,
+        };
+        Ok(Self { queue, context, traffic, store_health: watch::Sender::new(Health::Up) })
     }
 
     /// What the worker needs to be ready.
@@ -73,6 +86,8 @@ impl Worker {
     pub async fn run(self) -> Result<(), Broken> {
         let undertaker = tokio::spawn(self.undertaker().run());
         let lookout = tokio::spawn(self.lookout().run());
+        let tally = self.context.tally.clone();
+        let writing = tokio::spawn(tally.clone().write_for_ever(self.traffic.clone()));
         let mut backoff = Backoff::new(SUBSCRIBE_BACKOFF_FIRST, SUBSCRIBE_BACKOFF_MOST);
         let mut is_gentle = true;
         while self.reaches_the_queue().await {
@@ -92,6 +107,8 @@ impl Worker {
         }
         undertaker.await?;
         lookout.await?;
+        writing.abort();
+        tally.write(&*self.traffic).await;
         Ok(())
     }
 
@@ -147,6 +164,7 @@ impl Worker {
             store: self.context.store.clone(),
             metrics: self.context.metrics.clone(),
             lifecycle: self.context.lifecycle.clone(),
+            tally: self.context.tally.clone(),
         }
     }
 }

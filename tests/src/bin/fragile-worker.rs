@@ -10,7 +10,7 @@ use trailpad_common::ports::{
     DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, Store, StoreError,
 };
 use trailpad_common::trace::Tracer;
-use trailpad_engines::postgres::{Config, PostgresStore};
+use trailpad_engines::postgres::{Config, PostgresAdmin, PostgresStore};
 use trailpad_engines::rabbitmq::RabbitQueue;
 use trailpad_worker::{Settings, Worker};
 
@@ -58,6 +58,7 @@ async fn main() {
         settings,
         Arc::new(queue),
         store,
+        Arc::new(PostgresAdmin::new(&config)),
         &registry,
         lifecycle.watch(),
         Tracer::default(),

@@ -1,0 +1,138 @@
+//! Who is looking: the session of a request, what its member may do, and the forms it sends.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
+use trailpad_common::admin::{Person, Role};
+use trailpad_common::token::SecretHash;
+
+use crate::error::PageError;
+use crate::fields::Fields;
+use crate::security::is_from_here;
+use crate::state::Dashboard;
+
+const COOKIE: &str = "trailpad_session";
+/// A session ends a week after it began.
+pub const SESSION_SECONDS: i64 = 7 * 24 * 60 * 60;
+const FORM_BYTES_MAX: usize = 256 * 1_024;
+
+/// A member who is signed in.
+pub struct Viewer {
+    pub person: Person,
+    pub session: SecretHash,
+    /// What their forms have to bring back.
+    pub csrf: String,
+}
+
+/// A form that a viewer sent from one of our pages.
+pub struct Post {
+    pub viewer: Viewer,
+    pub fields: Fields,
+}
+
+/// A form of somebody who is not signed in.
+pub struct OpenPost(pub Fields);
+
+impl Viewer {
+    /// Whether they may change the workspace.
+    pub fn manages(&self) -> bool {
+        matches!(self.person.role, Role::Owner | Role::Admin)
+    }
+
+    /// # Errors
+    /// They may not.
+    pub fn must_manage(&self) -> Result<(), PageError> {
+        if self.manages() { Ok(()) } else { Err(PageError::Forbidden) }
+    }
+
+    pub fn workspace(&self) -> &str {
+        &self.person.workspace
+    }
+}
+
+/// The cookie of a session.
+pub fn cookie(secret: &str, dashboard_url: &str) -> Cookie<'static> {
+    Cookie::build(COOKIE, secret.to_owned())
+        .path("/")
+        .http_only(true)
+        // A link in a chat opens the page it names; a form of another site brings no cookie.
+        .same_site(SameSite::Lax)
+        .secure(dashboard_url.starts_with("https://"))
+        .max_age(actix_web::cookie::time::Duration::seconds(SESSION_SECONDS))
+        .finish()
+}
+
+/// The cookie that ends a session in the browser.
+pub fn no_cookie() -> Cookie<'static> {
+    let mut cookie = Cookie::build(COOKIE, "").path("/").http_only(true).finish();
+    cookie.make_removal();
+    cookie
+}
+
+fn csrf_of(secret: &str) -> String {
+    let hash = SecretHash::of(&format!("csrf {secret}"));
+    hash.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn viewer(request: HttpRequest) -> Result<Viewer, PageError> {
+    let dashboard = request.app_data::<web::Data<Dashboard>>().ok_or(PageError::Internal)?;
+    let cookie = request.cookie(COOKIE).ok_or(PageError::SignedOut)?;
+    let session = SecretHash::of(cookie.value());
+    let person = dashboard.stores.sign_in.session(session).await?;
+    let person = person.ok_or(PageError::SignedOut)?;
+    Ok(Viewer { person, session, csrf: csrf_of(cookie.value()) })
+}
+
+async fn fields(request: HttpRequest, mut payload: Payload) -> Result<Fields, PageError> {
+    if !is_from_here(&request) {
+        return Err(PageError::Forged);
+    }
+    let body = web::Bytes::from_request(&request, &mut payload).await;
+    let body = body.map_err(|_| PageError::Refused("The form is too large".into()))?;
+    if body.len() > FORM_BYTES_MAX {
+        return Err(PageError::Refused("The form is too large".into()));
+    }
+    Ok(Fields::parse(&body))
+}
+
+type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, PageError>>>>;
+
+impl FromRequest for Viewer {
+    type Error = PageError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        Box::pin(viewer(request.clone()))
+    }
+}
+
+impl FromRequest for Post {
+    type Error = PageError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let viewer = viewer(request.clone()).await?;
+            let fields = fields(request, payload).await?;
+            // Hashed, so that the comparison's time says nothing.
+            if !SecretHash::of(fields.raw("csrf")).matches(&SecretHash::of(&viewer.csrf)) {
+                return Err(PageError::Forged);
+            }
+            Ok(Self { viewer, fields })
+        })
+    }
+}
+
+impl FromRequest for OpenPost {
+    type Error = PageError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move { Ok(Self(fields(request, payload).await?)) })
+    }
+}

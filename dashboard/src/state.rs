@@ -1,0 +1,64 @@
+//! What the pages share.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, Semaphore};
+use trailpad_common::admin::{Admin, Arrivals, DeadLetterAdmin, SignIn};
+use trailpad_common::instant::Instant;
+use trailpad_common::lifecycle::LifecycleWatch;
+use trailpad_common::ports::Publisher;
+
+use crate::throttle::Throttle;
+
+/// Pages that are kept up to date at a time.
+const STREAMS_MAX: usize = 128;
+
+/// The store, by what is done with it.
+#[derive(Clone)]
+pub struct Stores {
+    /// Workspaces, members, projects, webhooks.
+    pub admin: Arc<dyn Admin>,
+    /// Dead letters.
+    pub dead_letters: Arc<dyn DeadLetterAdmin>,
+    /// Invitations, passwords, sessions.
+    pub sign_in: Arc<dyn SignIn>,
+    /// Activities, traffic, refused requests.
+    pub arrivals: Arc<dyn Arrivals>,
+}
+
+/// The dashboard.
+pub struct Dashboard {
+    pub stores: Stores,
+    /// For test activities and replays.
+    pub publisher: Mutex<Box<dyn Publisher>>,
+    pub ingress_url: String,
+    pub dashboard_url: String,
+    pub throttle: Throttle,
+    pub streams: Arc<Semaphore>,
+    pub lifecycle: LifecycleWatch,
+}
+
+impl Dashboard {
+    pub fn new(
+        stores: Stores,
+        publisher: Box<dyn Publisher>,
+        ingress_url: String,
+        dashboard_url: String,
+        lifecycle: LifecycleWatch,
+    ) -> Self {
+        Self {
+            stores,
+            publisher: Mutex::new(publisher),
+            ingress_url: ingress_url.trim_end_matches('/').to_owned(),
+            dashboard_url: dashboard_url.trim_end_matches('/').to_owned(),
+            throttle: Throttle::default(),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            lifecycle,
+        }
+    }
+}
+
+/// The instant so many seconds from now, or ago.
+pub fn seconds_from_now(seconds: i64) -> Instant {
+    Instant::from_unix_micros(Instant::now().unix_micros().saturating_add(seconds * 1_000_000))
+}
