@@ -27,7 +27,7 @@ impl Fields {
     }
 
     /// Every value of a field.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
@@ -53,7 +53,10 @@ impl Fields {
     /// An e-mail address.
     pub fn email(&self, field: &str) -> Result<Email, PageError> {
         Email::parse(self.get(field).unwrap_or_default()).map_err(|_| {
-            PageError::Refused("That is not an e-mail address: go back and write one such as jane@example.com".into())
+            PageError::Refused(
+                "That is not an e-mail address: go back and write one such as jane@example.com"
+                    .into(),
+            )
         })
     }
 
@@ -87,7 +90,10 @@ mod tests {
     #[test]
     fn names_are_short_and_on_one_line() {
         for text in ["", "++", "a%00b", "a%0Ab", &"x".repeat(101)] {
-            assert!(Fields::parse(format!("n={text}").as_bytes()).name("n", "A").is_err(), "{text}");
+            assert!(
+                Fields::parse(format!("n={text}").as_bytes()).name("n", "A").is_err(),
+                "{text}"
+            );
         }
         let name = Fields::parse("n=Kundeservice+é".as_bytes()).name("n", "A");
         assert_eq!(name.expect("a name"), "Kundeservice é");

@@ -31,7 +31,10 @@ pub async fn hash(password: String) -> Result<String, PageError> {
 }
 
 /// Which of some hashes a password fits: the first. Takes as long for none as for one.
-pub async fn first_match(password: String, hashes: Vec<String>) -> Result<Option<usize>, PageError> {
+pub async fn first_match(
+    password: String,
+    hashes: Vec<String>,
+) -> Result<Option<usize>, PageError> {
     run(move || {
         if password.len() > BYTES_MAX {
             return None;

@@ -50,7 +50,8 @@ mod tests {
     fn a_form_of_another_site_is_known() {
         let of = |headers: &[(&'static str, &str)]| {
             let request = TestRequest::default().insert_header(("Host", "trailpad.example:8090"));
-            let request = headers.iter().fold(request, |request, header| request.append_header(*header));
+            let request =
+                headers.iter().fold(request, |request, header| request.append_header(*header));
             is_from_here(&request.to_http_request())
         };
         assert!(of(&[]));

@@ -1,6 +1,7 @@
 //! What the pages share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore};
 use trailpad_common::admin::{Admin, Arrivals, DeadLetterAdmin, SignIn};
@@ -12,6 +13,8 @@ use crate::throttle::Throttle;
 
 /// Pages that are kept up to date at a time.
 const STREAMS_MAX: usize = 128;
+/// How long a person waits for the queue to confirm.
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The store, by what is done with it.
 #[derive(Clone)]

@@ -1,0 +1,57 @@
+// Everything here is a comfort: each page works without it.
+"use strict";
+document.documentElement.classList.add("js");
+
+const zoned = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+// Instants in the viewer's zone; the exact one stays in the title.
+function localize(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    time.textContent = zoned.format(new Date(time.dateTime));
+  }
+}
+
+// Rows that are kept up to date: the server sends them anew whenever they change.
+function follow(body) {
+  const source = new EventSource(body.dataset.stream);
+  source.addEventListener("rows", (event) => {
+    const known = new Set(Array.from(body.rows, (row) => row.id));
+    const fresh = document.createElement("tbody");
+    fresh.innerHTML = event.data;
+    localize(fresh);
+    for (const row of fresh.rows) {
+      if (!known.has(row.id)) row.classList.add("fresh");
+    }
+    body.replaceChildren(...fresh.childNodes);
+    body.closest("[data-list]").querySelector(".when-empty").hidden = body.rows.length > 0;
+    body.closest(".scroll").hidden = body.rows.length === 0;
+    const sent = document.querySelector("[data-sent]");
+    if (sent && document.getElementById("a-" + sent.dataset.sent)) {
+      sent.textContent = "The test activity is stored: it is the row that is marked below.";
+    }
+  });
+}
+
+document.addEventListener("click", async (event) => {
+  const copy = event.target.closest("[data-copy]");
+  if (copy) {
+    const text = document.getElementById(copy.dataset.copy).textContent;
+    await navigator.clipboard.writeText(text);
+    const label = copy.textContent;
+    copy.textContent = "Copied";
+    setTimeout(() => { copy.textContent = label; }, 2000);
+  }
+  const all = event.target.closest("[data-all]");
+  if (all) {
+    for (const box of document.querySelectorAll(`input[name="${all.dataset.all}"]`)) box.checked = all.checked;
+  }
+});
+
+document.addEventListener("change", (event) => {
+  if (event.target.closest("[data-submit]")) event.target.form.requestSubmit();
+});
+
+document.addEventListener("DOMContentLoaded", () => {
+  localize(document);
+  for (const body of document.querySelectorAll("tbody[data-stream]")) follow(body);
+});

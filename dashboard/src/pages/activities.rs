@@ -1,0 +1,197 @@
+//! Activities: newest first, by project, webhook, member and time, with a search of the titles.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use maud::{Markup, html};
+use trailpad_common::admin::{ActivityQuery, StoredActivity};
+use trailpad_common::id::ActivityId;
+use trailpad_common::instant::Instant;
+
+use super::pretty::pretty;
+use super::stream;
+use crate::error::PageError;
+use crate::fields::Fields;
+use crate::layout::{Place, empty, page, time};
+use crate::session::Viewer;
+use crate::state::{Dashboard, seconds_from_now};
+
+const PAGE_ROWS: u32 = 50;
+const TITLE_CHARS_MAX: usize = 200;
+/// Times to choose from: the name in the query, its seconds, and what people read.
+const WINDOWS: [(&str, i64, &str); 4] = [
+    ("1h", 3_600, "the last hour"),
+    ("24h", 86_400, "the last 24 hours"),
+    ("7d", 604_800, "the last 7 days"),
+    ("30d", 2_592_000, "the last 30 days"),
+];
+
+/// `GET /activities`
+pub async fn list(
+    dashboard: web::Data<Dashboard>,
+    viewer: Viewer,
+    request: HttpRequest,
+) -> Result<HttpResponse, PageError> {
+    let fields = Fields::parse(request.query_string().as_bytes());
+    let query = query(&viewer, &fields)?;
+    let mut activities = dashboard.stores.arrivals.page(&query).await?;
+    // One more than is shown was asked for: it tells whether there is another page.
+    let has_more = activities.len() > PAGE_ROWS as usize;
+    activities.truncate(PAGE_ROWS as usize);
+    let filters = filters(&dashboard, &viewer, &fields).await?;
+    let is_filtered = ["project", "webhook", "member", "window", "q"]
+        .iter()
+        .any(|name| fields.get(name).is_some());
+    let hint = html! {
+        @if is_filtered { "Nothing matches: choose less, or a longer time." }
+        @else { "Create a webhook under " a href="/settings/integrations" { "Workspace Settings › Integrations" } " and post one to its URL." }
+    };
+    let older = activities.last().filter(|_| has_more).map(place);
+    let body = html! {
+        h1 { "Activities" }
+        (filters)
+        @if query.after.is_none() {
+            (live_rows(&activities, &format!("/activities/stream?{}", fields.with("after", None)), &hint))
+        } @else { (table(&activities, None)) }
+        nav.pager aria-label="Pages" {
+            @if query.after.is_some() { a href=(format!("/activities?{}", fields.with("after", None))) { "← Newest" } } @else { span {} }
+            @if let Some(older) = older { a href=(format!("/activities?{}", fields.with("after", Some(&older)))) rel="next" { "Older →" } }
+        }
+    };
+    Ok(page(&viewer, Place::Activities, "Activities", &body))
+}
+
+/// `GET /activities/stream`
+pub async fn stream(
+    dashboard: web::Data<Dashboard>,
+    viewer: Viewer,
+    request: HttpRequest,
+) -> Result<HttpResponse, PageError> {
+    let fields = Fields::parse(request.query_string().as_bytes());
+    let query = ActivityQuery { limit: PAGE_ROWS, after: None, ..query(&viewer, &fields)? };
+    stream::of(dashboard, viewer, query)
+}
+
+/// `GET /activities/{id}`
+pub async fn show(
+    dashboard: web::Data<Dashboard>,
+    viewer: Viewer,
+    id: web::Path<String>,
+) -> Result<HttpResponse, PageError> {
+    let id: ActivityId = id.parse().map_err(|_| PageError::NotFound)?;
+    let activity = dashboard.stores.arrivals.activity(viewer.person.workspace_id, id).await?;
+    let webhook = dashboard.stores.admin.webhook(activity.webhook_id).await?;
+    let body = html! {
+        p { a href="/activities" { "← Activities" } }
+        h1 { (activity.title) }
+        @if let Some(description) = &activity.description { p { (description) } }
+        section.card { dl.facts {
+            dt { "Member" } dd { (activity.member_email) }
+            dt { "Started" } dd { (time(activity.start_time)) }
+            @if let Some(end) = activity.end_time { dt { "Ended" } dd { (time(end)) } }
+            @if let Some(trigger) = &activity.trigger { dt { "Trigger" } dd { (trigger) } }
+            @if let Some(event) = &activity.event { dt { "Event" } dd { (event) } }
+            @if let Some(external_id) = &activity.external_id { dt { "External id" } dd { code { (external_id) } } }
+            dt { "Project" } dd { (webhook.project) }
+            dt { "Webhook" } dd { a href=(format!("/webhooks/{}", webhook.id)) { (webhook.name) } }
+            dt { "Received" } dd { (time(activity.received_at)) }
+            dt { "Stored" } dd { (time(activity.stored_at)) }
+            dt { "Id" } dd { code { (activity.id) } }
+        } }
+        @if let Some(metadata) = &activity.metadata {
+            h2 { "Metadata" }
+            pre tabindex="0" { code { (pretty(metadata.get())) } }
+        }
+    };
+    Ok(page(&viewer, Place::Activities, &activity.title, &body))
+}
+
+/// The list with a stream of its own, or what to do while it is empty.
+pub fn live_rows(activities: &[StoredActivity], path: &str, hint: &Markup) -> Markup {
+    html! { div data-list {
+        div.when-empty hidden[!activities.is_empty()] { (empty("No activity yet", hint)) }
+        (table(activities, Some(path)))
+    } }
+}
+
+fn table(activities: &[StoredActivity], path: Option<&str>) -> Markup {
+    html! { div.scroll hidden[activities.is_empty()] { table {
+        thead { tr {
+            th scope="col" { "Received" } th scope="col" { "Title" } th scope="col" { "Member" }
+            th scope="col" { "Event" } th scope="col" { "Started" } th scope="col" { "External id" }
+        } }
+        tbody data-stream=[path] { (rows(activities)) }
+    } } }
+}
+
+/// The rows alone.
+pub fn rows(activities: &[StoredActivity]) -> Markup {
+    html! { @for activity in activities { tr id=(format!("a-{}", activity.id)) {
+        td { (time(activity.received_at)) }
+        td { a href=(format!("/activities/{}", activity.id)) { (activity.title) } }
+        td { (activity.member_email) }
+        td { (activity.event.as_deref().or(activity.trigger.as_deref()).unwrap_or_default()) }
+        td { (time(activity.start_time)) }
+        td { @if let Some(external_id) = &activity.external_id { code { (external_id) } } }
+    } } }
+}
+
+async fn filters(
+    dashboard: &Dashboard,
+    viewer: &Viewer,
+    fields: &Fields,
+) -> Result<Markup, PageError> {
+    let admin = &dashboard.stores.admin;
+    let projects = admin.projects(viewer.workspace()).await?;
+    let webhooks = admin.webhooks(Some(viewer.workspace())).await?;
+    let members = admin.members(viewer.workspace()).await?;
+    let options = |name: &str, all: &str, choices: Vec<(String, String)>| {
+        let chosen = fields.get(name);
+        html! { select name=(name) data-submit {
+            option value="" { (all) }
+            @for (value, text) in &choices { option value=(value) selected[chosen == Some(value)] { (text) } }
+        } }
+    };
+    let projects = projects.iter().map(|p| (p.id.to_string(), p.name.clone())).collect();
+    let webhooks = webhooks.iter().map(|w| (w.id.to_string(), w.name.clone())).collect();
+    let members = members.iter().map(|m| (m.id.to_string(), m.email.to_string())).collect();
+    let windows =
+        WINDOWS.iter().map(|(name, _, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    Ok(html! {
+        form.row method="get" action="/activities" role="search" {
+            label { "Project" (options("project", "All projects", projects)) }
+            label { "Webhook" (options("webhook", "All webhooks", webhooks)) }
+            label { "Member" (options("member", "All members", members)) }
+            label { "Received in" (options("window", "all time", windows)) }
+            label { "Title contains" input type="search" name="q" maxlength="200" value=[fields.get("q")]; }
+            button.plain { "Show" }
+        }
+    })
+}
+
+/// What a query string asks for.
+fn query(viewer: &Viewer, fields: &Fields) -> Result<ActivityQuery, PageError> {
+    let window = fields.get("window").and_then(|name| WINDOWS.iter().find(|known| known.0 == name));
+    Ok(ActivityQuery {
+        project_id: fields.id("project")?,
+        webhook_id: fields.id("webhook")?,
+        member_id: fields.id("member")?,
+        from: window.map(|(_, seconds, _)| seconds_from_now(-seconds)),
+        title: fields
+            .get("q")
+            .map(|text| text.chars().filter(|char| *char != '\0').take(TITLE_CHARS_MAX).collect()),
+        after: fields.get("after").map(parse_place).transpose()?,
+        ..ActivityQuery::of(viewer.person.workspace_id, PAGE_ROWS + 1)
+    })
+}
+
+/// Where the next page begins: instant and id of the last row.
+fn place(last: &StoredActivity) -> String {
+    format!("{}.{}", last.received_at.unix_micros(), last.id)
+}
+
+pub fn parse_place(text: &str) -> Result<(Instant, ActivityId), PageError> {
+    let parse = || {
+        let (micros, id) = text.split_once('.')?;
+        Some((Instant::from_unix_micros(micros.parse().ok()?), id.parse().ok()?))
+    };
+    parse().ok_or(PageError::NotFound)
+}

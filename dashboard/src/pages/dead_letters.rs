@@ -1,0 +1,296 @@
+//! Dead letters, for owners and admins: list, look, replay, discard.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use maud::{Markup, html};
+use trailpad_common::admin::{Action, BuriedLetter, DeadLetterFilter, DeadLetterState, Page};
+use trailpad_common::failure::Reason;
+use trailpad_common::id::ActivityId;
+use trailpad_common::replay::{ReplayError, replay_page};
+
+use super::activities::parse_place;
+use super::pretty::pretty;
+use super::see;
+use crate::error::PageError;
+use crate::fields::Fields;
+use crate::layout::{Place, counted, csrf, empty, grouped, notice, page, time};
+use crate::session::{Post, Viewer};
+use crate::state::{Dashboard, PUBLISH_TIMEOUT};
+
+const PAGE_ROWS: u32 = 50;
+/// Dead letters that one click replays or discards; the page says how many are left.
+const AT_ONCE_MAX: u64 = 5_000;
+const STEP: u32 = 500;
+
+/// `GET /dead-letters`
+pub async fn list(
+    dashboard: web::Data<Dashboard>,
+    viewer: Viewer,
+    request: HttpRequest,
+) -> Result<HttpResponse, PageError> {
+    viewer.must_manage()?;
+    let fields = Fields::parse(request.query_string().as_bytes());
+    let (filter, store) = (filter(&viewer, &fields)?, &dashboard.stores.dead_letters);
+    let after = fields.get("after").map(parse_place).transpose()?;
+    let wanted = Page { after, limit: PAGE_ROWS + 1, with_payload: false };
+    let mut letters = store.dead_letters(&filter, wanted).await?;
+    let has_more = letters.len() > PAGE_ROWS as usize;
+    letters.truncate(PAGE_ROWS as usize);
+    let open = DeadLetterFilter { with_ended: false, ..filter };
+    let count = store.count_dead_letters(&open).await?;
+    let older = letters.last().filter(|_| has_more).map(place);
+    let filters = filters(&dashboard, &viewer, &fields).await?;
+    let body = html! {
+        h1 { "Dead letters" }
+        p.soft { "Activities that could not be stored. Mend the cause, then replay them: a replayed activity keeps its id, so nothing is stored twice." }
+        @if let Some(done) = fields.get("done").and_then(done_sentence) { (notice(&done)) }
+        (filters)
+        @if letters.is_empty() {
+            (empty("There are no dead letters", &html! { "Everything that was accepted is stored, or on its way." }))
+        } @else {
+            form method="post" action="/dead-letters" {
+                (csrf(&viewer))
+                input type="hidden" name="query" value=(fields.with("after", None));
+                (table(&letters))
+                div.row {
+                    button name="do" value="replay" { "Replay selected" }
+                    button.plain name="do" value="discard" { "Discard selected" }
+                    @if count > 1 {
+                        details {
+                            summary { "All " (grouped(count)) " that match" }
+                            div.row {
+                                button.plain name="do" value="replay-all" { "Replay all " (grouped(count)) }
+                                button.danger name="do" value="discard-all" { "Discard all " (grouped(count)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        nav.pager aria-label="Pages" {
+            @if after.is_some() { a href=(format!("/dead-letters?{}", fields.with("after", None))) { "← Latest" } } @else { span {} }
+            @if let Some(older) = older { a href=(format!("/dead-letters?{}", fields.with("after", Some(&older)))) rel="next" { "Older →" } }
+        }
+    };
+    Ok(page(&viewer, Place::DeadLetters, "Dead letters", &body))
+}
+
+/// `GET /dead-letters/{id}`
+pub async fn show(
+    dashboard: web::Data<Dashboard>,
+    viewer: Viewer,
+    id: web::Path<String>,
+) -> Result<HttpResponse, PageError> {
+    viewer.must_manage()?;
+    let filter = DeadLetterFilter {
+        id: Some(id.parse().map_err(|_| PageError::NotFound)?),
+        with_ended: true,
+        ..of_workspace(&viewer)
+    };
+    let wanted = Page { after: None, limit: 1, with_payload: true };
+    let letters = dashboard.stores.dead_letters.dead_letters(&filter, wanted).await?;
+    let letter = letters.into_iter().next().ok_or(PageError::NotFound)?;
+    let payload = letter.payload.as_deref().unwrap_or_default();
+    let body = html! {
+        p { a href="/dead-letters" { "← Dead letters" } }
+        h1 { "Dead letter" }
+        section.card { dl.facts {
+            dt { "State" } dd { (state(letter.state)) }
+            dt { "Reason" } dd { (letter.reason) }
+            dt { "Error" } dd { (letter.error) }
+            dt { "Attempts" } dd { (letter.attempts) }
+            @if let Some(email) = &letter.member_email { dt { "Member" } dd { (email) } }
+            @if let Some(external_id) = &letter.external_id { dt { "External id" } dd { code { (external_id) } } }
+            @if let Some(webhook) = letter.webhook_id { dt { "Webhook" } dd { a href=(format!("/webhooks/{webhook}")) { "the webhook" } } }
+            @if let Some(at) = letter.received_at { dt { "Received" } dd { (time(at)) } }
+            dt { "Given up" } dd { (time(letter.dead_at)) }
+            dt { "Id" } dd { code { (letter.id) } }
+        } }
+        @if letter.state == DeadLetterState::Settled {
+            p { a href=(format!("/activities/{}", letter.id)) { "See the stored activity" } }
+        } @else {
+            form.row method="post" action="/dead-letters" {
+                (csrf(&viewer))
+                input type="hidden" name="id" value=(letter.id);
+                button name="do" value="replay" { "Replay" }
+                button.plain name="do" value="discard" { "Discard" }
+            }
+        }
+        h2 { "Payload" }
+        pre tabindex="0" { code { (pretty(&String::from_utf8_lossy(payload))) } }
+    };
+    Ok(page(&viewer, Place::DeadLetters, "Dead letter", &body))
+}
+
+/// `POST /dead-letters`: replays or discards those that are selected, or all that match.
+pub async fn act(dashboard: web::Data<Dashboard>, post: Post) -> Result<HttpResponse, PageError> {
+    let Post { viewer, fields } = &post;
+    viewer.must_manage()?;
+    let query = Fields::parse(fields.raw("query").as_bytes());
+    let matching = || {
+        Ok::<_, PageError>(vec![DeadLetterFilter { with_ended: false, ..filter(viewer, &query)? }])
+    };
+    let (what, filters) = match fields.raw("do") {
+        "replay" => ("replayed", selected(viewer, fields)?),
+        "discard" => ("discarded", selected(viewer, fields)?),
+        "replay-all" => ("replayed", matching()?),
+        "discard-all" => ("discarded", matching()?),
+        _ => return Err(PageError::NotFound),
+    };
+    let mut count = 0;
+    for filter in &filters {
+        count += match what {
+            "replayed" => replay(&dashboard, viewer, filter).await?,
+            _ => discard(&dashboard, viewer, filter).await?,
+        };
+    }
+    Ok(see(&format!("/dead-letters?{}", query.with("done", Some(&format!("{what}.{count}"))))))
+}
+
+fn of_workspace(viewer: &Viewer) -> DeadLetterFilter {
+    DeadLetterFilter {
+        workspace: Some(viewer.workspace().to_owned()),
+        ..DeadLetterFilter::default()
+    }
+}
+
+/// Each that is selected, if it is one of this workspace.
+fn selected(viewer: &Viewer, fields: &Fields) -> Result<Vec<DeadLetterFilter>, PageError> {
+    let ids: Result<Vec<ActivityId>, _> = fields.all("id").map(str::parse).collect();
+    let ids = ids.map_err(|_| PageError::NotFound)?;
+    if ids.is_empty() {
+        return Err(PageError::Refused(
+            "Nothing is selected: go back and tick the dead letters you mean".into(),
+        ));
+    }
+    let of = |id| DeadLetterFilter { id: Some(id), ..of_workspace(viewer) };
+    Ok(ids.into_iter().take(PAGE_ROWS as usize).map(of).collect())
+}
+
+async fn replay(
+    dashboard: &Dashboard,
+    viewer: &Viewer,
+    filter: &DeadLetterFilter,
+) -> Result<u64, PageError> {
+    let (mut after, mut count) = (None, 0);
+    let by = viewer.person.email.as_str();
+    while count < AT_ONCE_MAX {
+        let step = async {
+            let mut publisher = dashboard.publisher.lock().await;
+            replay_page(&*dashboard.stores.dead_letters, &mut **publisher, filter, after, STEP, by)
+                .await
+        };
+        let done = tokio::time::timeout(PUBLISH_TIMEOUT, step).await;
+        let done = done.map_err(|_| PageError::Away("The queue did not confirm in time".into()))?;
+        let done = done.map_err(|error| match error {
+            ReplayError::Publish(error) => PageError::Away(format!("A replay was {error}")),
+            ReplayError::Admin(error) => error.into(),
+        })?;
+        count += done.replayed;
+        after = match done.next {
+            Some(next) => Some(next),
+            None => break,
+        };
+    }
+    Ok(count)
+}
+
+async fn discard(
+    dashboard: &Dashboard,
+    viewer: &Viewer,
+    filter: &DeadLetterFilter,
+) -> Result<u64, PageError> {
+    let (store, mut count) = (&dashboard.stores.dead_letters, 0);
+    let wanted = Page { after: None, limit: STEP, with_payload: false };
+    while count < AT_ONCE_MAX {
+        let letters = store.dead_letters(filter, wanted).await?;
+        let ids: Vec<ActivityId> = letters.iter().map(|letter| letter.id).collect();
+        if ids.is_empty() {
+            break;
+        }
+        store.mark_dead_letters(&ids, Action::Discard, viewer.person.email.as_str()).await?;
+        count += ids.len() as u64;
+    }
+    Ok(count)
+}
+
+fn filter(viewer: &Viewer, fields: &Fields) -> Result<DeadLetterFilter, PageError> {
+    Ok(DeadLetterFilter {
+        webhook_id: fields.id("webhook")?,
+        reason: fields.get("reason").map(str::to_owned),
+        member_email: fields.get("member").map(|_| fields.email("member")).transpose()?,
+        with_ended: fields.get("ended").is_some(),
+        ..of_workspace(viewer)
+    })
+}
+
+async fn filters(
+    dashboard: &Dashboard,
+    viewer: &Viewer,
+    fields: &Fields,
+) -> Result<Markup, PageError> {
+    let webhooks = dashboard.stores.admin.webhooks(Some(viewer.workspace())).await?;
+    let (webhook, reason) = (fields.get("webhook"), fields.get("reason"));
+    Ok(html! {
+        form.row method="get" action="/dead-letters" role="search" {
+            label { "Webhook" select name="webhook" data-submit {
+                option value="" { "All webhooks" }
+                @for w in &webhooks { @let id = w.id.to_string(); option value=(id) selected[webhook == Some(&id)] { (w.name) } }
+            } }
+            label { "Reason" select name="reason" data-submit {
+                option value="" { "All reasons" }
+                @for r in Reason::ALL { option selected[reason == Some(r.as_str())] { (r.as_str()) } }
+            } }
+            label { "Member" input type="email" name="member" value=[fields.get("member")]; }
+            label { "Show" select name="ended" data-submit {
+                option value="" { "open ones" } option value="1" selected[fields.get("ended").is_some()] { "ended ones too" }
+            } }
+            button.plain { "Show" }
+        }
+    })
+}
+
+fn table(letters: &[BuriedLetter]) -> Markup {
+    html! { div.scroll { table {
+        thead { tr {
+            th scope="col" { input.js-only type="checkbox" data-all="id" aria-label="Select all of this page"; }
+            th scope="col" { "Given up" } th scope="col" { "Reason" } th scope="col" { "Error" }
+            th scope="col" { "Member" } th scope="col" { "Attempts" } th scope="col" { "State" }
+        } }
+        tbody { @for letter in letters { tr {
+            td { input type="checkbox" name="id" value=(letter.id) aria-label=(format!("Select {}", letter.id)); }
+            td { a href=(format!("/dead-letters/{}", letter.id)) { (time(letter.dead_at)) } }
+            td.tight { (letter.reason) }
+            td { (letter.error) }
+            td { @if let Some(email) = &letter.member_email { (email) } }
+            td.number { (letter.attempts) }
+            td { (state(letter.state)) }
+        } } }
+    } } }
+}
+
+fn state(state: DeadLetterState) -> Markup {
+    let class = match state {
+        DeadLetterState::Open => "bad",
+        DeadLetterState::Replayed => "warn",
+        DeadLetterState::Settled => "good",
+        DeadLetterState::Discarded => "",
+    };
+    html! { span.badge.(class) { (state.as_str()) } }
+}
+
+/// `replayed.12` in words; anything else is nothing of ours.
+fn done_sentence(text: &str) -> Option<String> {
+    let (what, count) = text.split_once('.')?;
+    let count = counted(count.parse().ok()?, "dead letter was", "dead letters were");
+    match what {
+        "replayed" => Some(format!(
+            "{count} replayed: each is stored shortly, or comes back here with its reason."
+        )),
+        "discarded" => Some(format!("{count} discarded.")),
+        _ => None,
+    }
+}
+
+fn place(last: &BuriedLetter) -> String {
+    format!("{}.{}", last.dead_at.unix_micros(), last.id)
+}

@@ -1,0 +1,40 @@
+//! Workspace Settings › General.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use maud::html;
+
+use super::see;
+use crate::error::PageError;
+use crate::layout::{Place, csrf, notice, page};
+use crate::session::{Post, Viewer};
+use crate::state::Dashboard;
+
+/// `GET /settings`
+pub async fn show(viewer: Viewer, request: HttpRequest) -> HttpResponse {
+    let body = html! {
+        @if request.query_string() == "done" { (notice("The workspace has its new name.")) }
+        @if viewer.manages() {
+            form.stack method="post" action="/settings" {
+                (csrf(&viewer))
+                label { "Name of the workspace"
+                    input name="name" required maxlength="100" value=(viewer.workspace());
+                }
+                div { button { "Save" } }
+            }
+        } @else {
+            dl.facts { dt { "Name of the workspace" } dd { (viewer.workspace()) } }
+        }
+    };
+    page(&viewer, Place::General, "Workspace Settings", &body)
+}
+
+/// `POST /settings`
+pub async fn rename(
+    dashboard: web::Data<Dashboard>,
+    post: Post,
+) -> Result<HttpResponse, PageError> {
+    post.viewer.must_manage()?;
+    let name = post.fields.name("name", "A workspace")?;
+    dashboard.stores.admin.rename_workspace(post.viewer.workspace(), &name).await?;
+    Ok(see("/settings?done"))
+}

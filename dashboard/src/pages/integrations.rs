@@ -1,0 +1,159 @@
+//! Workspace Settings › Integrations › Custom Webhooks: the list, and making a new one.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpResponse, web};
+use maud::{Markup, html};
+use trailpad_common::admin::{NewWebhook, Webhook};
+use trailpad_common::id::WebhookId;
+use trailpad_common::instant::Instant;
+use trailpad_common::token::NewToken;
+
+use super::snippets;
+use crate::chart::{Day, day_began};
+use crate::error::PageError;
+use crate::layout::{Place, csrf, empty, page, time};
+use crate::session::{Post, Viewer};
+use crate::state::Dashboard;
+
+/// `GET /settings/integrations`
+pub async fn list(
+    dashboard: web::Data<Dashboard>,
+    viewer: Viewer,
+) -> Result<HttpResponse, PageError> {
+    let (stores, now) = (&dashboard.stores, Instant::now());
+    let workspace_id = viewer.person.workspace_id;
+    let webhooks = stores.admin.webhooks(Some(viewer.workspace())).await?;
+    let last: HashMap<WebhookId, Instant> =
+        stores.arrivals.last_activities(workspace_id).await?.into_iter().collect();
+    let traffic = stores.arrivals.traffic(workspace_id, None, day_began(now)).await?;
+    let body = html! {
+        div.row.between {
+            h2 { "Custom Webhooks" }
+            @if viewer.manages() { a.button href="/settings/integrations/new" { "Create New Webhook" } }
+        }
+        p.soft { "Any tool can post activities to a webhook’s URL." }
+        @if webhooks.is_empty() {
+            (empty("There is no webhook yet", &html! {
+                @if viewer.manages() { "Create one, and post your first activity to its URL." }
+                @else { "Ask an owner or an admin of the workspace to create one." }
+            }))
+        } @else {
+            div.scroll { table {
+                thead { tr {
+                    th scope="col" { "Name" } th scope="col" { "Project" } th scope="col" { "Created by" }
+                    th scope="col" { "Public id" } th scope="col" { "Last activity" }
+                    th scope="col" { "Last 24 hours" } th scope="col" { "Status" }
+                } }
+                tbody { @for webhook in &webhooks { tr {
+                    td { a href=(format!("/webhooks/{}", webhook.id)) { (webhook.name) } }
+                    td { (webhook.project) }
+                    td { (webhook.creator) }
+                    td.tight { code { (webhook.public_id) } }
+                    td { @match last.get(&webhook.id) { Some(at) => (time(*at)), None => span.soft { "none yet" } } }
+                    td { (Day::of(traffic.iter().filter(|part| part.webhook_id == webhook.id), now).small()) }
+                    td { (status(webhook)) }
+                } } }
+            } }
+        }
+    };
+    Ok(page(&viewer, Place::Integrations, "Integrations", &body))
+}
+
+/// `GET /settings/integrations/new`
+pub async fn new(
+    dashboard: web::Data<Dashboard>,
+    viewer: Viewer,
+) -> Result<HttpResponse, PageError> {
+    viewer.must_manage()?;
+    let projects = dashboard.stores.admin.projects(viewer.workspace()).await?;
+    let body = html! {
+        h2 { "Create New Webhook" }
+        @if projects.is_empty() {
+            (empty("A webhook belongs to a project", &html! { a href="/settings/projects" { "Create the first project" } ", then come back." }))
+        } @else {
+            form.stack method="post" action="/settings/integrations" {
+                (csrf(&viewer))
+                label { "Project"
+                    select name="project" required { @for project in &projects { option { (project.name) } } }
+                }
+                label { "Name"
+                    span.hint { "For example: My Custom CRM" }
+                    input name="name" required maxlength="100";
+                }
+                div { button { "Save" } " " a.button.plain href="/settings/integrations" { "Cancel" } }
+            }
+        }
+    };
+    Ok(page(&viewer, Place::Integrations, "Create New Webhook", &body))
+}
+
+/// `POST /settings/integrations`
+pub async fn create(
+    dashboard: web::Data<Dashboard>,
+    post: Post,
+) -> Result<HttpResponse, PageError> {
+    let viewer = &post.viewer;
+    viewer.must_manage()?;
+    let token = NewToken::generate();
+    let new = NewWebhook {
+        workspace: viewer.workspace().to_owned(),
+        project: post.fields.get("project").ok_or(PageError::NotFound)?.to_owned(),
+        name: post.fields.name("name", "A webhook")?,
+        creator: viewer.person.email.clone(),
+        token: token.presented,
+    };
+    let webhook = dashboard.stores.admin.create_webhook(&new).await?;
+    Ok(new_url(&dashboard, viewer, &webhook, &token, "is ready"))
+}
+
+/// The page that shows a URL with its token: this once, in the answer to the form itself.
+pub fn new_url(
+    dashboard: &Dashboard,
+    viewer: &Viewer,
+    webhook: &Webhook,
+    token: &NewToken,
+    what: &str,
+) -> HttpResponse {
+    let url = format!("{}/webhooks/ingress/{}", dashboard.ingress_url, token.reveal());
+    let body = html! {
+        h2 { (webhook.name) " " (what) }
+        section.card aria-label="The webhook's URL" {
+            p.strong { "Its URL, shown this once" }
+            div.secret {
+                code id="url" { (url) }
+                button.js-only type="button" data-copy="url" { "Copy" }
+            }
+            p.warning {
+                strong { "Important security note. " }
+                "The URL contains a secret token and acts as your authentication key. Treat it like a "
+                "password and do not expose it in public code repositories or client-side applications."
+            }
+        }
+        h2 { "Send an activity" }
+        (snippets::examples(&url))
+        div.row {
+            (test_button(viewer, webhook))
+            a.button.plain href=(format!("/webhooks/{}", webhook.id)) { "See what arrives" }
+        }
+    };
+    page(viewer, Place::Integrations, &webhook.name, &body)
+}
+
+/// Publishes an activity as any other.
+pub fn test_button(viewer: &Viewer, webhook: &Webhook) -> Markup {
+    html! {
+        form method="post" action=(format!("/webhooks/{}/test", webhook.id)) {
+            (csrf(viewer))
+            button { "Send test activity" }
+        }
+    }
+}
+
+/// Whether it takes activities.
+pub fn status(webhook: &Webhook) -> Markup {
+    match webhook.revoked_at {
+        None => html! { span.badge.good { "active" } },
+        Some(_) => html! { span.badge { "revoked" } },
+    }
+}

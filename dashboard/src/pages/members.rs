@@ -1,0 +1,201 @@
+//! Workspace Settings › Members: invite, change a role, remove.
+
+use actix_web::{HttpResponse, web};
+use maud::{Markup, html};
+use trailpad_common::admin::{AdminError, DeadLetterFilter, Member, Role};
+use trailpad_common::email::Email;
+use trailpad_common::secret::NewSecret;
+
+use super::see;
+use crate::error::PageError;
+use crate::layout::{Place, counted, csrf, page, time};
+use crate::session::{Post, Viewer};
+use crate::state::{Dashboard, seconds_from_now};
+
+/// A one-time link is valid for three days.
+const LINK_SECONDS: i64 = 3 * 24 * 60 * 60;
+const ROLES: [Role; 3] = [Role::Member, Role::Admin, Role::Owner];
+
+/// `GET /settings/members`
+pub async fn list(
+    dashboard: web::Data<Dashboard>,
+    viewer: Viewer,
+) -> Result<HttpResponse, PageError> {
+    show(&dashboard, &viewer, &html! {}).await
+}
+
+/// `POST /settings/members`: adds a member, or makes another link for one who is there.
+pub async fn invite(
+    dashboard: web::Data<Dashboard>,
+    post: Post,
+) -> Result<HttpResponse, PageError> {
+    let viewer = &post.viewer;
+    viewer.must_manage()?;
+    let email = post.fields.email("email")?;
+    if let Some(role) = role_of(&post) {
+        may_give(viewer, role)?;
+        match dashboard.stores.admin.add_member(viewer.workspace(), &email, role).await {
+            Ok(_) | Err(AdminError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    may_change(&dashboard, viewer, &email).await?;
+    let link = NewSecret::generate();
+    let until = seconds_from_now(LINK_SECONDS);
+    dashboard.stores.sign_in.invite(viewer.workspace(), &email, link.hash, until).await?;
+    let waiting = DeadLetterFilter {
+        workspace: Some(viewer.workspace().to_owned()),
+        member_email: Some(email.clone()),
+        ..DeadLetterFilter::default()
+    };
+    let waiting = dashboard.stores.dead_letters.count_dead_letters(&waiting).await?;
+    let url = format!("{}/invite/{}", dashboard.dashboard_url, link.reveal());
+    show(&dashboard, viewer, &invited(&email, &url, waiting)).await
+}
+
+/// `POST /settings/members/role`
+pub async fn set_role(
+    dashboard: web::Data<Dashboard>,
+    post: Post,
+) -> Result<HttpResponse, PageError> {
+    post.viewer.must_manage()?;
+    let email = post.fields.email("email")?;
+    let role = role_of(&post).ok_or(PageError::NotFound)?;
+    may_give(&post.viewer, role)?;
+    may_change(&dashboard, &post.viewer, &email).await?;
+    dashboard.stores.admin.set_role(post.viewer.workspace(), &email, role).await?;
+    Ok(see("/settings/members"))
+}
+
+/// `POST /settings/members/remove`
+pub async fn remove(
+    dashboard: web::Data<Dashboard>,
+    post: Post,
+) -> Result<HttpResponse, PageError> {
+    post.viewer.must_manage()?;
+    let email = post.fields.email("email")?;
+    may_change(&dashboard, &post.viewer, &email).await?;
+    dashboard.stores.admin.end_member(post.viewer.workspace(), &email).await?;
+    Ok(see("/settings/members"))
+}
+
+fn role_of(post: &Post) -> Option<Role> {
+    post.fields.get("role").and_then(Role::named)
+}
+
+/// Only an owner makes owners.
+fn may_give(viewer: &Viewer, role: Role) -> Result<(), PageError> {
+    match role == Role::Owner && viewer.person.role != Role::Owner {
+        true => Err(PageError::Refused("Only an owner can make somebody an owner".into())),
+        false => Ok(()),
+    }
+}
+
+/// Only an owner changes owners, or could sign in as one.
+async fn may_change(
+    dashboard: &Dashboard,
+    viewer: &Viewer,
+    email: &Email,
+) -> Result<(), PageError> {
+    let members = dashboard.stores.admin.members(viewer.workspace()).await?;
+    let member = members.iter().find(|member| member.email == *email);
+    let member = member.ok_or(PageError::NotFound)?;
+    match member.role == Role::Owner && viewer.person.role != Role::Owner {
+        true => Err(PageError::Refused("Only an owner can change an owner".into())),
+        false => Ok(()),
+    }
+}
+
+async fn show(
+    dashboard: &Dashboard,
+    viewer: &Viewer,
+    above: &Markup,
+) -> Result<HttpResponse, PageError> {
+    let members = dashboard.stores.admin.members(viewer.workspace()).await?;
+    let body = html! {
+        (above)
+        p { "An activity is assigned to the member that its memberEmail names." }
+        div.scroll { table {
+            thead { tr {
+                th scope="col" { "E-mail address" } th scope="col" { "Role" } th scope="col" { "Since" }
+                @if viewer.manages() { th scope="col" { "Sign-in" } th scope="col" { "Membership" } }
+            } }
+            tbody { @for member in &members { (row(viewer, member)) } }
+        } }
+        @if viewer.manages() {
+            h2 { "Invite a member" }
+            form.row method="post" action="/settings/members" {
+                (csrf(viewer))
+                label { "E-mail address" input type="email" name="email" required; }
+                label { "Role" select name="role" { (role_options(viewer, Role::Member)) } }
+                button { "Invite" }
+            }
+        }
+    };
+    Ok(page(viewer, Place::Members, "Members", &body))
+}
+
+fn row(viewer: &Viewer, member: &Member) -> Markup {
+    let email = &member.email;
+    let may = viewer.manages() && (member.role != Role::Owner || viewer.person.role == Role::Owner);
+    html! { tr {
+        td { a href=(format!("/activities?member={}", member.id)) { (email) } }
+        td { @if may {
+            form method="post" action="/settings/members/role" {
+                (csrf(viewer))
+                input type="hidden" name="email" value=(email);
+                select name="role" data-submit aria-label=(format!("Role of {email}")) { (role_options(viewer, member.role)) }
+                button.plain { "Set" }
+            }
+        } @else { (member.role.as_str()) } }
+        td { (time(member.created_at)) }
+        @if viewer.manages() {
+            td { @if may {
+                form method="post" action="/settings/members" {
+                    (csrf(viewer))
+                    input type="hidden" name="email" value=(email);
+                    button.plain aria-label=(format!("New sign-in link for {email}")) { "New sign-in link" }
+                }
+            } }
+            td { @if may {
+                details {
+                    summary aria-label=(format!("Remove {email}")) { "Remove" }
+                    form method="post" action="/settings/members/remove" {
+                        (csrf(viewer))
+                        input type="hidden" name="email" value=(email);
+                        button.danger { "Remove from the workspace" }
+                    }
+                }
+            } }
+        }
+    } }
+}
+
+fn role_options(viewer: &Viewer, chosen: Role) -> Markup {
+    html! {
+        @for role in ROLES {
+            @if role != Role::Owner || viewer.person.role == Role::Owner {
+                option value=(role.as_str()) selected[role == chosen] { (role.as_str()) }
+            }
+        }
+    }
+}
+
+fn invited(email: &Email, url: &str, waiting: u64) -> Markup {
+    html! {
+        section.card aria-label="Invitation" {
+            h2 { "Send this link to " (email) }
+            p { "It signs in once, within three days, and is shown this once." }
+            div.secret {
+                code id="link" { (url) }
+                button.js-only type="button" data-copy="link" { "Copy" }
+            }
+            @if waiting > 0 {
+                p.warning {
+                    (counted(waiting, "dead letter waits", "dead letters wait")) " for this address. "
+                    a href=(format!("/dead-letters?member={email}")) { "Look at them and replay them" } "."
+                }
+            }
+        }
+    }
+}

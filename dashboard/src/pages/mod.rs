@@ -1,0 +1,23 @@
+//! The pages, one file each.
+
+pub mod account;
+pub mod activities;
+pub mod dead_letters;
+pub mod general;
+pub mod integrations;
+pub mod members;
+mod pretty;
+pub mod projects;
+pub mod sign_in;
+mod snippets;
+mod stream;
+pub mod webhook;
+pub mod webhook_actions;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::LOCATION;
+
+/// Shows another page after something was done.
+fn see(path: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
+}

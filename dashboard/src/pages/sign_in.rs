@@ -1,0 +1,134 @@
+//! Signing in and out: by password, or by a one-time link.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use maud::{Markup, html};
+use trailpad_common::admin::Person;
+use trailpad_common::secret::NewSecret;
+use trailpad_common::token::SecretHash;
+
+use super::see;
+use crate::error::PageError;
+use crate::layout::plain;
+use crate::password;
+use crate::session::{OpenPost, Post, SESSION_SECONDS, cookie, no_cookie};
+use crate::state::{Dashboard, seconds_from_now};
+
+/// `GET /sign-in`
+pub async fn form() -> HttpResponse {
+    html_page(plain("Sign in", &sign_in_form(None)))
+}
+
+/// `POST /sign-in`
+pub async fn sign_in(
+    dashboard: web::Data<Dashboard>,
+    request: HttpRequest,
+    OpenPost(fields): OpenPost,
+) -> Result<HttpResponse, PageError> {
+    let email = fields.email("email")?;
+    if !dashboard.throttle.allows(&email, request.peer_addr().map(|peer| peer.ip())) {
+        tracing::warn!("sign-in is throttled");
+        return Err(PageError::TooMany);
+    }
+    let sign_in = &dashboard.stores.sign_in;
+    let known = sign_in.passwords(&email).await?;
+    let (members, hashes): (Vec<_>, Vec<_>) = known.into_iter().unzip();
+    let matched = password::first_match(fields.raw("password").to_owned(), hashes).await?;
+    let Some(member) = matched.and_then(|at| members.get(at)) else {
+        let page = plain("Sign in", &sign_in_form(Some(email.as_str())));
+        return Ok(HttpResponse::UnprocessableEntity()
+            .content_type("text/html; charset=utf-8")
+            .body(page.0));
+    };
+    let secret = NewSecret::generate();
+    sign_in.begin_session(*member, secret.hash, seconds_from_now(SESSION_SECONDS)).await?;
+    Ok(signed_in(&dashboard, &secret))
+}
+
+/// `POST /sign-out`
+pub async fn sign_out(
+    dashboard: web::Data<Dashboard>,
+    post: Post,
+) -> Result<HttpResponse, PageError> {
+    dashboard.stores.sign_in.end_session(post.viewer.session).await?;
+    let mut response = see("/sign-in");
+    response.add_cookie(&no_cookie()).map_err(|_| PageError::Internal)?;
+    Ok(response)
+}
+
+/// `GET /invite/{link}`: shows whom it signs in, and uses nothing up: whatever looks at links in
+/// messages may look.
+pub async fn invitation(
+    dashboard: web::Data<Dashboard>,
+    link: web::Path<String>,
+) -> Result<HttpResponse, PageError> {
+    let invited = dashboard.stores.sign_in.invited(SecretHash::of(&link)).await?;
+    Ok(html_page(match invited {
+        Some(person) => plain("Sign in", &invitation_form(&person)),
+        None => plain("The link is used up", &used_up()),
+    }))
+}
+
+/// `POST /invite/{link}`
+pub async fn accept(
+    dashboard: web::Data<Dashboard>,
+    link: web::Path<String>,
+    _: OpenPost,
+) -> Result<HttpResponse, PageError> {
+    let secret = NewSecret::generate();
+    let until = seconds_from_now(SESSION_SECONDS);
+    let sign_in = &dashboard.stores.sign_in;
+    if sign_in.use_invitation(SecretHash::of(&link), secret.hash, until).await? {
+        return Ok(signed_in(&dashboard, &secret));
+    }
+    Ok(html_page(plain("The link is used up", &used_up())))
+}
+
+fn signed_in(dashboard: &Dashboard, secret: &NewSecret) -> HttpResponse {
+    let mut response = see("/activities");
+    // Fails only for a value that no header can have.
+    let _ = response.add_cookie(&cookie(secret.reveal(), &dashboard.dashboard_url));
+    response
+}
+
+fn html_page(markup: Markup) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(markup.0)
+}
+
+fn sign_in_form(failed_for: Option<&str>) -> Markup {
+    html! {
+        h1 { "Sign in" }
+        @if failed_for.is_some() {
+            p.fault role="alert" { "E-mail address and password don't belong together." }
+        }
+        form.stack method="post" action="/sign-in" {
+            label { "E-mail address"
+                input type="email" name="email" autocomplete="username" required value=[failed_for];
+            }
+            label { "Password"
+                input type="password" name="password" autocomplete="current-password" required;
+            }
+            button { "Sign in" }
+        }
+        p.soft.small {
+            "No password yet, or forgotten? An admin of your workspace makes a one-time link under "
+            "Workspace Settings › Members, and so does "
+            code { "trailpad member invite" } "."
+        }
+    }
+}
+
+fn invitation_form(person: &Person) -> Markup {
+    html! {
+        h1 { "Welcome to " (person.workspace) }
+        p { "This link signs you in as " strong { (person.email) } ", once." }
+        form method="post" { button { "Sign in" } }
+    }
+}
+
+fn used_up() -> Markup {
+    html! {
+        h1 { "This link is used up" }
+        p { "A link signs in once, and for three days. Ask an admin of your workspace for another one, or:" }
+        p { a.button href="/sign-in" { "Sign in with your password" } }
+    }
+}

@@ -1,0 +1,48 @@
+//! Ready examples for senders.
+
+use maud::{Markup, html};
+
+const ACTIVITY: &str = r#"{
+  "title": "Customer Inquiry Handled",
+  "description": "Handled customer inquiry from Jane Doe regarding billing.",
+  "startTime": "2024-08-03T11:30:00Z",
+  "trigger": "Manual Log",
+  "event": "Call Center Log",
+  "externalId": "call-log-9876"
+}"#;
+
+/// With curl, Python and JavaScript. The URL goes into variables: nobody should paste a secret
+/// into the code itself.
+pub fn examples(url: &str) -> Markup {
+    let curl = format!(
+        "curl -X POST \\\n  {url} \\\n  -H 'Content-Type: application/json' \\\n  -d '{ACTIVITY}'"
+    );
+    let python = format!(
+        "import json, os, urllib.request\n\n\
+         # export TRAILPAD_WEBHOOK_URL='{url}'\n\
+         activity = {ACTIVITY}\n\
+         request = urllib.request.Request(\n    os.environ[\"TRAILPAD_WEBHOOK_URL\"],\n    \
+         data=json.dumps(activity).encode(),\n    headers={{\"Content-Type\": \"application/json\"}},\n)\n\
+         print(urllib.request.urlopen(request).read().decode())"
+    );
+    let javascript = format!(
+        "// On a server, never in a browser. export TRAILPAD_WEBHOOK_URL='{url}'\n\
+         const activity = {ACTIVITY};\n\
+         const answer = await fetch(process.env.TRAILPAD_WEBHOOK_URL, {{\n  method: \"POST\",\n  \
+         headers: {{ \"Content-Type\": \"application/json\" }},\n  body: JSON.stringify(activity),\n}});\n\
+         console.log(answer.status, await answer.json());"
+    );
+    html! {
+        @for (id, name, text, open) in [
+            ("curl", "curl", curl, true),
+            ("python", "Python", python, false),
+            ("javascript", "JavaScript", javascript, false),
+        ] {
+            details open[open] {
+                summary { (name) }
+                pre tabindex="0" { code id=(id) { (text) } }
+                button.plain.js-only type="button" data-copy=(id) { "Copy" }
+            }
+        }
+    }
+}

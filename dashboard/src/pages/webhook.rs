@@ -1,0 +1,180 @@
+//! A webhook's page: what was accepted, refused, stored and dead; the latest activities, and the
+//! latest refused requests with what the sender was told.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use maud::{Markup, html};
+use serde::Deserialize;
+use trailpad_common::admin::{ActivityQuery, Webhook};
+use trailpad_common::id::WebhookId;
+use trailpad_common::instant::Instant;
+use trailpad_common::traffic::{Counts, RefusedRequest};
+
+use super::activities::live_rows;
+use super::integrations::{status, test_button};
+use super::stream;
+use crate::chart::{Day, day_began};
+use crate::error::PageError;
+use crate::fields::Fields;
+use crate::layout::{Place, csrf, empty, grouped, page, time};
+use crate::session::Viewer;
+use crate::state::Dashboard;
+
+const ACTIVITIES_SHOWN: u32 = 10;
+const REFUSED_SHOWN: u32 = 20;
+
+/// A webhook of the viewer's workspace.
+pub async fn find(dashboard: &Dashboard, viewer: &Viewer, id: &str) -> Result<Webhook, PageError> {
+    let id: WebhookId = id.parse().map_err(|_| PageError::NotFound)?;
+    let webhook = dashboard.stores.admin.webhook(id).await?;
+    if webhook.workspace != viewer.workspace() {
+        return Err(PageError::NotFound);
+    }
+    Ok(webhook)
+}
+
+/// `GET /webhooks/{id}`
+pub async fn show(
+    dashboard: web::Data<Dashboard>,
+    viewer: Viewer,
+    id: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, PageError> {
+    let webhook = find(&dashboard, &viewer, &id).await?;
+    let (arrivals, now) = (&dashboard.stores.arrivals, Instant::now());
+    let workspace_id = viewer.person.workspace_id;
+    let traffic = arrivals.traffic(workspace_id, Some(webhook.id), day_began(now)).await?;
+    let day = Day::of(traffic.iter(), now);
+    let activities = arrivals.page(&latest(&viewer, webhook.id)).await?;
+    let refused = arrivals.refused(webhook.id, REFUSED_SHOWN).await?;
+    let sent = Fields::parse(request.query_string().as_bytes());
+    let sent = sent.get("sent").map(str::to_owned);
+    let body = html! {
+        div.row.between {
+            h2 { (webhook.name) " " (status(&webhook)) }
+            div.row { @if webhook.revoked_at.is_none() && viewer.manages() { (test_button(&viewer, &webhook)) } }
+        }
+        p.soft {
+            "Project " (webhook.project) " · created by " (webhook.creator) " · public id "
+            code { (webhook.public_id) }
+        }
+        @if let Some(sent) = &sent { p.notice role="status" data-sent=(sent) {
+            "The test activity is in the queue. It appears below once a worker has stored it."
+        } }
+        h2 { "Last 24 hours" }
+        (counts(&day.total()))
+        section.card { (day.answered()) (ends()) }
+        section.card { (day.settled()) (ends()) }
+        h2 { "Latest activities" }
+        (live_rows(&activities, &format!("/webhooks/{}/stream", webhook.id), &html! {
+            "Post one to the webhook’s URL, or send a test activity."
+        }))
+        p { a href=(format!("/activities?webhook={}", webhook.id)) { "All activities of this webhook" } }
+        h2 { "Latest refused requests" }
+        @if refused.is_empty() {
+            (empty("Nothing was refused", &html! { "Requests that can’t be accepted show here with the reason the sender was given." }))
+        } @else { (refused_table(&refused)) }
+        @if viewer.manages() && webhook.revoked_at.is_none() { (manage(&viewer, &webhook)) }
+    };
+    Ok(page(&viewer, Place::Integrations, &webhook.name, &body))
+}
+
+/// `GET /webhooks/{id}/stream`
+pub async fn stream(
+    dashboard: web::Data<Dashboard>,
+    viewer: Viewer,
+    id: web::Path<String>,
+) -> Result<HttpResponse, PageError> {
+    let webhook = find(&dashboard, &viewer, &id).await?;
+    let query = latest(&viewer, webhook.id);
+    stream::of(dashboard, viewer, query)
+}
+
+fn latest(viewer: &Viewer, webhook_id: WebhookId) -> ActivityQuery {
+    let all = ActivityQuery::of(viewer.person.workspace_id, ACTIVITIES_SHOWN);
+    ActivityQuery { webhook_id: Some(webhook_id), ..all }
+}
+
+fn counts(total: &Counts) -> Markup {
+    html! { dl.stats {
+        @for (name, count) in [
+            ("accepted", total.accepted), ("refused", total.refused),
+            ("stored", total.stored), ("dead", total.dead),
+        ] {
+            div { dt { span.dot.(name) aria-hidden="true" {} (name) } dd { (grouped(count.into())) } }
+        }
+    } }
+}
+
+fn ends() -> Markup {
+    html! { div.ends.soft.small aria-hidden="true" { span { "24 hours ago" } span { "now" } } }
+}
+
+/// What of a problem is shown; the gateway wrote it.
+#[derive(Deserialize)]
+struct Problem {
+    r#type: String,
+    status: u16,
+    detail: String,
+    #[serde(default)]
+    errors: Vec<Finding>,
+}
+
+#[derive(Deserialize)]
+struct Finding {
+    pointer: String,
+    detail: String,
+}
+
+fn refused_table(refused: &[RefusedRequest]) -> Markup {
+    html! { div.scroll { table {
+        thead { tr { th scope="col" { "Time" } th scope="col" { "Answer" } th scope="col" { "What the sender was told" } } }
+        tbody { @for request in refused { tr {
+            td { (time(request.at)) }
+            @match serde_json::from_str::<Problem>(&request.problem) {
+                Ok(problem) => {
+                    td.tight { span.badge.bad { (problem.status) } " " (problem.r#type) }
+                    td {
+                        @if problem.errors.is_empty() { (problem.detail) } @else {
+                            @for error in &problem.errors { div { code { (error.pointer) } " " (error.detail) } }
+                        }
+                    }
+                }
+                Err(_) => { td { "refused" } td { "by a gateway of another version" } }
+            }
+        } } }
+    } } }
+}
+
+fn manage(viewer: &Viewer, webhook: &Webhook) -> Markup {
+    let action = |what: &str| format!("/webhooks/{}/{what}", webhook.id);
+    html! {
+        h2 { "Manage" }
+        section.card {
+            form.row method="post" action=(action("rename")) {
+                (csrf(viewer))
+                label { "Name" input name="name" required maxlength="100" value=(webhook.name); }
+                button.plain { "Rename" }
+            }
+        }
+        section.card {
+            form.row method="post" action=(action("rotate")) {
+                (csrf(viewer))
+                label { "Rotate the token"
+                    span.hint { "A new URL. The old one works on for:" }
+                    select name="grace" {
+                        option value="0" { "not at all" } option value="3600" { "1 hour" }
+                        option value="86400" { "1 day" } option value="604800" { "7 days" }
+                    }
+                }
+                button.plain { "Rotate" }
+            }
+        }
+        section.card {
+            details {
+                summary { "Revoke this webhook" }
+                p { "It takes no more activities, for ever; what it accepted before is still stored. Senders are answered 410." }
+                form method="post" action=(action("revoke")) { (csrf(viewer)) button.danger { "Revoke for ever" } }
+            }
+        }
+    }
+}

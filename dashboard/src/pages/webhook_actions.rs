@@ -1,0 +1,89 @@
+//! What can be done with a webhook: a test activity, another name, another token, its end.
+
+use actix_web::{HttpResponse, web};
+use trailpad_common::envelope::{Batch, Envelope};
+use trailpad_common::id::ActivityId;
+use trailpad_common::instant::Instant;
+use trailpad_common::ports::{Destination, MessageKind};
+use trailpad_common::token::NewToken;
+
+use super::integrations::new_url;
+use super::see;
+use super::webhook::find;
+use crate::error::PageError;
+use crate::session::Post;
+use crate::state::{Dashboard, PUBLISH_TIMEOUT, seconds_from_now};
+
+const GRACE_SECONDS_MAX: i64 = 30 * 24 * 60 * 60;
+
+type Shared = web::Data<Dashboard>;
+type Answer = Result<HttpResponse, PageError>;
+
+/// `POST /webhooks/{id}/test`: an activity through the queue, as any other.
+pub async fn test(dashboard: Shared, id: web::Path<String>, post: Post) -> Answer {
+    post.viewer.must_manage()?;
+    let webhook = find(&dashboard, &post.viewer, &id).await?;
+    if webhook.revoked_at.is_some() {
+        return Err(PageError::Refused(
+            "The webhook is revoked: it takes no more activities".into(),
+        ));
+    }
+    let (id, now) = (ActivityId::received_at(Instant::now()), Instant::now());
+    let activity = serde_json::json!({
+        "title": "Test activity",
+        "description": format!("Sent from the dashboard by {}.", post.viewer.person.email),
+        "startTime": now.to_string(),
+        "trigger": "Send test activity",
+        "memberEmail": post.viewer.person.email.as_str(),
+    });
+    let activity = activity.to_string();
+    let mut batch = Batch::with_capacity(1_024);
+    batch.push(&Envelope {
+        id,
+        webhook_id: webhook.id,
+        received_at: now,
+        attempt: 1,
+        traceparent: None,
+        activity: &activity,
+    });
+    let body = batch.finish();
+    let publishing = async {
+        let mut publisher = dashboard.publisher.lock().await;
+        publisher.publish(Destination::Activities, MessageKind::Activities, &body).await
+    };
+    match tokio::time::timeout(PUBLISH_TIMEOUT, publishing).await {
+        Ok(Ok(())) => Ok(see(&format!("/webhooks/{}?sent={id}", webhook.id))),
+        Ok(Err(error)) => Err(PageError::Away(format!("The activity was {error}"))),
+        Err(_) => Err(PageError::Away("The queue did not confirm the activity in time".into())),
+    }
+}
+
+/// `POST /webhooks/{id}/rename`
+pub async fn rename(dashboard: Shared, id: web::Path<String>, post: Post) -> Answer {
+    post.viewer.must_manage()?;
+    let webhook = find(&dashboard, &post.viewer, &id).await?;
+    let name = post.fields.name("name", "A webhook")?;
+    dashboard.stores.admin.rename_webhook(webhook.id, &name).await?;
+    Ok(see(&format!("/webhooks/{}", webhook.id)))
+}
+
+/// `POST /webhooks/{id}/rotate`
+pub async fn rotate(dashboard: Shared, id: web::Path<String>, post: Post) -> Answer {
+    post.viewer.must_manage()?;
+    let webhook = find(&dashboard, &post.viewer, &id).await?;
+    let grace = post.fields.get("grace").and_then(|seconds| seconds.parse::<i64>().ok());
+    let grace = grace.filter(|seconds| (0..=GRACE_SECONDS_MAX).contains(seconds));
+    let grace = grace.ok_or(PageError::NotFound)?;
+    let token = NewToken::for_public_id(webhook.public_id);
+    let until = seconds_from_now(grace);
+    let webhook = dashboard.stores.admin.rotate_webhook(webhook.id, token.presented, until).await?;
+    Ok(new_url(&dashboard, &post.viewer, &webhook, &token, "has a new URL"))
+}
+
+/// `POST /webhooks/{id}/revoke`
+pub async fn revoke(dashboard: Shared, id: web::Path<String>, post: Post) -> Answer {
+    post.viewer.must_manage()?;
+    let webhook = find(&dashboard, &post.viewer, &id).await?;
+    dashboard.stores.admin.revoke_webhook(webhook.id).await?;
+    Ok(see(&format!("/webhooks/{}", webhook.id)))
+}
