@@ -62,7 +62,9 @@ impl Embedded {
         let mut command = clean(command);
         command.args(words).env("TRAILPAD_DATA_DIR", &self.path);
         if words.first() == Some(&"serve") {
-            command.env("TRAILPAD_LISTEN", "127.0.0.1:0").env("TRAILPAD_OPS_LISTEN", "127.0.0.1:0");
+            for name in ["TRAILPAD_LISTEN", "TRAILPAD_OPS_LISTEN", "TRAILPAD_DASHBOARD_LISTEN"] {
+                command.env(name, "127.0.0.1:0");
+            }
         }
         command
     }

@@ -60,6 +60,8 @@ pub enum Command {
     Gateway(Box<GatewayArgs>),
     /// Run a worker: take activities from the queue and store them; to scale out, run more
     Worker(Box<WorkerArgs>),
+    /// Run the dashboard: pages where members make webhooks and see what arrives
+    Dashboard(Box<DashboardArgs>),
     /// Ask a role on this machine whether it is ready; for health checks
     Health(HealthArgs),
     /// Create workspaces
@@ -89,7 +91,7 @@ pub enum Command {
 impl Command {
     /// Whether it runs until it is told to stop.
     pub fn is_role(&self) -> bool {
-        matches!(self, Self::Serve(_) | Self::Gateway(_) | Self::Worker(_))
+        matches!(self, Self::Serve(_) | Self::Gateway(_) | Self::Worker(_) | Self::Dashboard(_))
     }
 }
 
@@ -293,6 +295,45 @@ pub struct WorkerArgs {
 }
 
 #[derive(Args)]
+pub struct DashboardArgs {
+    #[command(flatten)]
+    pub pages: PagesArgs,
+    /// Where /livez, /readyz and /metrics are; keep it from the public
+    #[arg(
+        long,
+        env = "TRAILPAD_OPS_LISTEN",
+        default_value = "127.0.0.1:9083",
+        value_name = "ADDRESS"
+    )]
+    pub ops_listen: String,
+    #[command(flatten)]
+    pub url: UrlArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    pub queue: QueueArgs,
+    #[command(flatten)]
+    pub drain: DrainArgs,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Dashboard")]
+pub struct PagesArgs {
+    /// Where the dashboard is; port 0 takes a free one
+    #[arg(
+        long,
+        env = "TRAILPAD_DASHBOARD_LISTEN",
+        default_value = "127.0.0.1:8090",
+        value_name = "ADDRESS"
+    )]
+    pub dashboard_listen: String,
+    /// The URL under which people reach the dashboard [default: the address it listens on]; with
+    /// https, its cookies are for TLS alone
+    #[arg(long, env = "TRAILPAD_DASHBOARD_URL", value_name = "URL")]
+    pub dashboard_url: Option<String>,
+}
+
+#[derive(Args)]
 pub struct ServeArgs {
     /// Where senders post to; port 0 takes a free one
     #[arg(long, env = "TRAILPAD_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
@@ -308,6 +349,8 @@ pub struct ServeArgs {
     /// The URL under which senders reach this gateway [default: the address it listens on]
     #[arg(long, env = "TRAILPAD_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
+    #[command(flatten)]
+    pub pages: PagesArgs,
     /// Who owns the workspace that a first start makes
     #[arg(long, env = "TRAILPAD_OWNER", default_value = "owner@example.com", value_name = "EMAIL")]
     pub owner: String,
@@ -405,6 +448,25 @@ pub enum MemberCommand {
         /// owner, admin or member
         #[arg(long, default_value = "member", value_parser = ["owner", "admin", "member"])]
         role: String,
+        #[command(flatten)]
+        args: CommandArgs,
+    },
+    /// Print a link that signs a member in to the dashboard, once and within three days
+    Invite {
+        /// The workspace's name
+        #[arg(long, env = "TRAILPAD_WORKSPACE")]
+        workspace: String,
+        /// The member's e-mail address
+        #[arg(long, env = "TRAILPAD_EMAIL")]
+        email: String,
+        /// The URL under which people reach the dashboard
+        #[arg(
+            long,
+            env = "TRAILPAD_DASHBOARD_URL",
+            default_value = "http://127.0.0.1:8090",
+            value_name = "URL"
+        )]
+        dashboard_url: String,
         #[command(flatten)]
         args: CommandArgs,
     },

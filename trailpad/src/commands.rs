@@ -17,6 +17,7 @@ use crate::config::{self, StoreEngine};
 use crate::dead_letters;
 use crate::engines;
 use crate::failure::Failure;
+use crate::invite::invite;
 use crate::render::{self, Shown};
 
 type Done = Result<(), Failure>;
@@ -61,6 +62,13 @@ pub async fn member(command: MemberCommand) -> Done {
             let member = admin(&args)?.add_member(&workspace, &email(&address)?, role).await?;
             let waiting = dead_letters::waiting_for(&args, &workspace, &address).await?;
             render::one(args.json, Shown::member(&member).with_hint(waiting));
+        }
+        MemberCommand::Invite { workspace, email: address, dashboard_url, args } => {
+            let (store, data_dir) = (config::store(&args.store)?, config::data_dir(&args.store));
+            let sign_in = engines::sign_in(&store, &data_dir)?;
+            let email = email(&address)?;
+            let link = invite(&*sign_in, &workspace, &email, &dashboard_url).await?;
+            render::one(args.json, Shown::invitation(&email, &link));
         }
         MemberCommand::List { workspace, args } => {
             let members = admin(&args)?.members(&workspace).await?;

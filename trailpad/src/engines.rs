@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trailpad_common::admin::{Admin, DeadLetterAdmin, Retention};
+use trailpad_common::admin::{Admin, Arrivals, DeadLetterAdmin, Retention, SignIn};
 use trailpad_common::ports::{DirectorySource, Queue, Store};
 use trailpad_common::traffic::TrafficLog;
 use trailpad_engines::postgres::{self, PostgresAdmin, PostgresDirectory, PostgresStore};
@@ -63,6 +63,14 @@ impl Engines {
         })
     }
 
+    /// The store, as the dashboard uses it.
+    pub fn dashboard(&self) -> Result<trailpad_dashboard::Stores, Failure> {
+        Ok(match &self.store {
+            StoreEngine::Postgres(config) => stores(Arc::new(PostgresAdmin::new(config))),
+            StoreEngine::Sqlite => stores(Arc::new(SqliteAdmin::open(&self.data_dir)?)),
+        })
+    }
+
     /// Where store and queue are, in words.
     pub fn places(&self) -> String {
         let file = |name: &str| self.data_dir.path().join(name).display().to_string();
@@ -96,8 +104,27 @@ impl Engines {
     }
 }
 
+fn stores<S: Admin + DeadLetterAdmin + SignIn + Arrivals + 'static>(
+    store: Arc<S>,
+) -> trailpad_dashboard::Stores {
+    trailpad_dashboard::Stores {
+        admin: store.clone(),
+        dead_letters: store.clone(),
+        sign_in: store.clone(),
+        arrivals: store,
+    }
+}
+
 /// The administration of a store.
 pub fn admin(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn Admin>, Failure> {
+    Ok(match store {
+        StoreEngine::Postgres(config) => Box::new(PostgresAdmin::new(config)),
+        StoreEngine::Sqlite => Box::new(SqliteAdmin::open(data_dir)?),
+    })
+}
+
+/// Sign-in of a store.
+pub fn sign_in(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn SignIn>, Failure> {
     Ok(match store {
         StoreEngine::Postgres(config) => Box::new(PostgresAdmin::new(config)),
         StoreEngine::Sqlite => Box::new(SqliteAdmin::open(data_dir)?),

@@ -27,6 +27,9 @@ pub enum Failure {
     /// The gateway could not start.
     #[error("{0}")]
     Gateway(#[from] trailpad_gateway::StartError),
+    /// The dashboard could not start.
+    #[error("{0}")]
+    Dashboard(#[from] trailpad_dashboard::StartError),
     /// The worker broke.
     #[error("{0}")]
     Worker(#[from] trailpad_worker::Broken),

@@ -7,6 +7,7 @@ mod dead_letters;
 mod engines;
 mod failure;
 mod health;
+mod invite;
 mod ops;
 mod otlp;
 mod purge;
@@ -54,6 +55,7 @@ async fn dispatch(command: Command, traces: Option<TraceConfig>) -> Result<(), F
         Command::Migrate(args) => commands::migrate(args).await,
         Command::Gateway(args) => roles::gateway(config::gateway(&args)?, traces).await,
         Command::Worker(args) => roles::worker(config::worker(&args)?, traces).await,
+        Command::Dashboard(args) => roles::dashboard(config::dashboard(&args)?).await,
         Command::Health(args) => health::health(&args).await,
         Command::Workspace(command) => commands::workspace(command).await,
         Command::Member(command) => commands::member(command).await,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use trailpad_common::admin::{BuriedLetter, Member, Project, StoredActivity, Webhook, Workspace};
+use trailpad_common::email::Email;
 use trailpad_common::id::{ActivityId, ProjectId, WebhookId};
 use trailpad_common::instant::Instant;
 
@@ -45,6 +46,13 @@ impl Shown {
             ("SINCE", short(member.created_at)),
             ("ID", member.id.to_string()),
         ];
+        Self::new(&json, cells)
+    }
+
+    /// The one place where a link is shown: the person asked for it, and it is shown this once.
+    pub fn invitation(email: &Email, link: &str) -> Self {
+        let json = json!({ "email": email.as_str(), "link": link });
+        let cells = vec![("EMAIL", email.to_string()), ("LINK", link.to_owned())];
         Self::new(&json, cells)
     }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use trailpad_common::lifecycle::{Lifecycle, LifecycleWatch, Phase, Readiness};
+use trailpad_dashboard::DashboardServer;
 use trailpad_gateway::GatewayServer;
 use trailpad_worker::Worker;
 
-use crate::config::{GatewayConfig, WorkerConfig};
+use crate::config::{DashboardConfig, GatewayConfig, WorkerConfig};
 use crate::failure::Failure;
 use crate::otlp::{self, TraceConfig};
 use crate::{ops, signals};
@@ -61,6 +62,23 @@ pub async fn worker(config: WorkerConfig, traces: Option<TraceConfig>) -> Result
     run_worker(worker, &watch).await?;
     exporting.flush().await;
     tracing::info!("the worker has ended");
+    Ok(())
+}
+
+/// Runs a dashboard until it is told to stop.
+pub async fn dashboard(config: DashboardConfig) -> Result<(), Failure> {
+    let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
+    let queue = config.engines.queue("dashboard", &[])?;
+    let drain_timeout = config.settings.drain_timeout;
+    let stores = config.engines.dashboard()?;
+    let server = DashboardServer::start(config.settings, stores, &queue, lifecycle.watch())?;
+    // Pages are there while the broker is away; only test activities and replays are not.
+    let readiness = Readiness::new(lifecycle.watch(), Vec::new());
+    ops::start(config.ops_listen, registry, readiness)?;
+    signals::follow(lifecycle, drain_timeout)?;
+    tracing::info!(url = server.url(), "people open");
+    server.run().await?;
+    tracing::info!("the dashboard has ended");
     Ok(())
 }
 

@@ -7,12 +7,14 @@ use trailpad_common::admin::{Admin, AdminError, NewWebhook, Webhook};
 use trailpad_common::email::Email;
 use trailpad_common::lifecycle::{Lifecycle, Readiness};
 use trailpad_common::token::NewToken;
+use trailpad_dashboard::DashboardServer;
 use trailpad_gateway::GatewayServer;
 use trailpad_worker::Worker;
 
 use crate::config::{Engines, ServeConfig};
-use crate::engines::admin;
+use crate::engines::{admin, sign_in};
 use crate::failure::Failure;
+use crate::invite::invite;
 use crate::otlp::{self, TraceConfig};
 use crate::roles::run_worker;
 use crate::welcome::Welcome;
@@ -23,8 +25,10 @@ const PROJECT: &str = "My Project";
 const WEBHOOK: &str = "My First Webhook";
 /// Where the first webhook's URL goes if nobody sits at a terminal.
 const URL_FILE: &str = "first-webhook-url";
+/// And the owner's link to the dashboard.
+const LINK_FILE: &str = "first-sign-in-url";
 
-/// Runs gateway and worker until they are told to stop.
+/// Runs gateway, worker and dashboard until they are told to stop.
 pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(), Failure> {
     let ServeConfig { gateway, worker, engines, .. } = config;
     let lock = engines.data_dir.lock()?;
@@ -46,23 +50,39 @@ pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(
         lifecycle.watch(),
         tracer.clone(),
     )?;
-    let worker = Worker::new(worker, queue, store, traffic, &registry, lifecycle.watch(), tracer)?;
-    let parts = server.health().into_iter().chain(worker.health()).collect();
-    let readiness = Readiness::new(lifecycle.watch(), parts);
-    let ops = ops::start(config.ops_listen, registry, readiness)?;
     let public_url = match config.public_url {
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => format!("http://{}", server.address()),
     };
+    let dashboard = DashboardServer::start(
+        config.pages.settings(public_url.clone(), drain_timeout),
+        engines.dashboard()?,
+        &queue,
+        lifecycle.watch(),
+    )?;
+    let worker = Worker::new(worker, queue, store, traffic, &registry, lifecycle.watch(), tracer)?;
+    let parts = server.health().into_iter().chain(worker.health()).collect();
+    let readiness = Readiness::new(lifecycle.watch(), parts);
+    let ops = ops::start(config.ops_listen, registry, readiness)?;
     let watch = lifecycle.watch();
     signals::follow(lifecycle, drain_timeout)?;
     // Not before everything else is there: its URL is shown this once.
     let admin = admin(&engines.store, &engines.data_dir)?;
     let first = first_webhook(&*admin, &config.owner).await?;
-    welcome(&engines, &public_url, &ops, first)?;
+    let first = match first {
+        Some((webhook, token)) => {
+            let url = format!("{public_url}/webhooks/ingress/{}", token.reveal());
+            let sign_in = sign_in(&engines.store, &engines.data_dir)?;
+            let link = invite(&*sign_in, WORKSPACE, &config.owner, dashboard.url()).await?;
+            Some(First { webhook, url, link })
+        }
+        None => None,
+    };
+    welcome(&engines, &public_url, dashboard.url(), &ops, first)?;
 
     let gateway = async { Ok::<(), Failure>(server.run().await?) };
-    tokio::try_join!(gateway, run_worker(worker, &watch))?;
+    let dashboard = async { Ok::<(), Failure>(dashboard.run().await?) };
+    tokio::try_join!(gateway, dashboard, run_worker(worker, &watch))?;
     exporting.flush().await;
     tracing::info!("everything in hand is settled; what is still in the queue is stored next time");
     Ok(())
@@ -100,30 +120,47 @@ fn is_there_or_made<T>(made: Result<T, AdminError>) -> Result<(), Failure> {
     }
 }
 
-/// Shows the token only to somebody at a terminal; otherwise it goes to a file of theirs.
+/// What a first start made, with its secrets.
+struct First {
+    webhook: Webhook,
+    url: String,
+    /// Signs the owner in to the dashboard, once.
+    link: String,
+}
+
+/// Shows secrets only to somebody at a terminal; otherwise they go to files of theirs.
 fn welcome(
     engines: &Engines,
     public_url: &str,
+    dashboard_url: &str,
     ops: &str,
-    first: Option<(Webhook, NewToken)>,
+    first: Option<First>,
 ) -> Result<(), Failure> {
-    let url = first.map(|(webhook, token)| {
-        (webhook, format!("{public_url}/webhooks/ingress/{}", token.reveal()))
-    });
     if std::io::stdout().is_terminal() {
-        let url = url.as_ref().map(|(_, url)| url.as_str());
+        let secrets = first.as_ref().map(|first| (&*first.url, &*first.link));
         let (places, data_dir) = (&*engines.places(), engines.store_dir());
-        print!("{}", Welcome { url, public_url, ops, places, data_dir });
+        print!("{}", Welcome { secrets, public_url, dashboard_url, ops, places, data_dir });
         return Ok(());
     }
-    if let Some((webhook, url)) = url {
-        let file = engines.data_dir.write_secret(URL_FILE, &format!("{url}\n"))?;
+    if let Some(First { webhook, url, link }) = first {
+        let url_file = engines.data_dir.write_secret(URL_FILE, &format!("{url}\n"))?;
+        let link_file = engines.data_dir.write_secret(LINK_FILE, &format!("{link}\n"))?;
         tracing::info!(
             webhook = webhook.name,
-            file = %file.display(),
+            file = %url_file.display(),
             "made a first webhook; its secret URL is in the file"
         );
+        tracing::info!(
+            file = %link_file.display(),
+            "a link that signs you in to the dashboard, once, is in the file"
+        );
     }
-    tracing::info!(senders = public_url, ops, data = engines.places(), "serving");
+    tracing::info!(
+        senders = public_url,
+        dashboard = dashboard_url,
+        ops,
+        data = engines.places(),
+        "serving"
+    );
     Ok(())
 }

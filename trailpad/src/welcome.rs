@@ -12,8 +12,10 @@ const PLAIN: &str = "\x1b[0m";
 
 /// The welcome.
 pub struct Welcome<'a> {
-    /// The first webhook's URL, on the first start alone.
-    pub url: Option<&'a str>,
+    /// The first webhook's URL and the owner's link to the dashboard, on the first start alone.
+    pub secrets: Option<(&'a str, &'a str)>,
+    /// Where people open the dashboard.
+    pub dashboard_url: &'a str,
     /// Where senders reach the gateway.
     pub public_url: &'a str,
     /// Where the operators' port is.
@@ -30,11 +32,12 @@ impl fmt::Display for Welcome<'_> {
             f,
             "\n  {GREEN}●{PLAIN} {BOLD}Trailpad is running{PLAIN}  {DIM}Ctrl-C drains and stops it{PLAIN}\n"
         )?;
-        if let Some(url) = self.url {
-            self.first(f, url)?;
+        if let Some((url, link)) = self.secrets {
+            self.first(f, url, link)?;
         }
         let (trailpad, data_dir) = (program(), self.data_dir_flag());
         for (what, value) in [
+            ("The dashboard", self.dashboard_url.to_owned()),
             ("See what arrived", format!("{trailpad} activity list{data_dir}")),
             ("And what did not", format!("{trailpad} dead-letter list{data_dir}")),
             ("Another webhook", format!("{trailpad} webhook create --help")),
@@ -50,7 +53,7 @@ impl fmt::Display for Welcome<'_> {
 }
 
 impl Welcome<'_> {
-    fn first(&self, f: &mut fmt::Formatter<'_>, url: &str) -> fmt::Result {
+    fn first(&self, f: &mut fmt::Formatter<'_>, url: &str, link: &str) -> fmt::Result {
         let now = Instant::now().to_datetime().format("%Y-%m-%dT%H:%M:%SZ");
         writeln!(
             f,
@@ -60,7 +63,12 @@ impl Welcome<'_> {
         writeln!(f, "  {BOLD}Send it an activity{PLAIN} from another terminal:\n")?;
         writeln!(f, "    curl -X POST {url} \\")?;
         writeln!(f, "      -H 'Content-Type: application/json' \\")?;
-        writeln!(f, "      -d '{{\"title\": \"Hello Trailpad\", \"startTime\": \"{now}\"}}'\n")
+        writeln!(f, "      -d '{{\"title\": \"Hello Trailpad\", \"startTime\": \"{now}\"}}'\n")?;
+        writeln!(
+            f,
+            "  {BOLD}And see it arrive{PLAIN} on the dashboard. This link signs you in, once:\n"
+        )?;
+        writeln!(f, "    {link}\n")
     }
 
     /// What a command needs to find this directory.
@@ -83,18 +91,26 @@ fn program() -> String {
 mod tests {
     use super::*;
 
-    fn shown(url: Option<&str>, data_dir: &str) -> String {
-        let (public_url, ops) = ("http://127.0.0.1:8080", "127.0.0.1:9081");
-        let data_dir = Some(Path::new(data_dir));
-        Welcome { url, public_url, ops, places: "store.db, queue.db", data_dir }.to_string()
+    fn shown(secrets: Option<(&str, &str)>, data_dir: &str) -> String {
+        Welcome {
+            secrets,
+            public_url: "http://127.0.0.1:8080",
+            dashboard_url: "http://127.0.0.1:8090",
+            ops: "127.0.0.1:9081",
+            places: "store.db, queue.db",
+            data_dir: Some(Path::new(data_dir)),
+        }
+        .to_string()
     }
 
     #[test]
     fn the_first_start_shows_the_url_and_a_curl_line_and_a_later_one_neither() {
-        let first = shown(Some("http://h/webhooks/ingress/tpw_x"), "trailpad-data");
+        let first =
+            shown(Some(("http://h/webhooks/ingress/tpw_x", "http://d/invite/x")), "trailpad-data");
+        assert!(first.contains("http://d/invite/x"));
         assert!(first.contains("curl -X POST http://h/webhooks/ingress/tpw_x"));
         let later = shown(None, "trailpad-data");
-        assert!(!later.contains("curl") && !later.contains("tpw_"));
+        assert!(!later.contains("curl") && !later.contains("tpw_") && !later.contains("invite"));
     }
 
     #[test]

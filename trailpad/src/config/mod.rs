@@ -11,8 +11,8 @@ use tracing_subscriber::filter::LevelFilter;
 use trailpad_common::email::Email;
 
 use crate::cli::{
-    Cli, DrainArgs, GatewayArgs, GatewayBounds, LogArgs, QueueArgs, ServeArgs, StoreArgs,
-    TraceArgs, WorkerArgs, WorkerBounds,
+    Cli, DashboardArgs, DrainArgs, GatewayArgs, GatewayBounds, LogArgs, PagesArgs, QueueArgs,
+    ServeArgs, StoreArgs, TraceArgs, WorkerArgs, WorkerBounds,
 };
 use crate::failure::Failure;
 use crate::otlp::TraceConfig;
@@ -39,8 +39,16 @@ pub struct WorkerConfig {
     pub engines: Engines,
 }
 
+/// What a dashboard runs with.
+pub struct DashboardConfig {
+    pub settings: trailpad_dashboard::Settings,
+    pub ops_listen: SocketAddr,
+    pub engines: Engines,
+}
+
 /// What `serve` runs with.
 pub struct ServeConfig {
+    pub pages: PagesConfig,
     pub gateway: trailpad_gateway::Settings,
     pub worker: trailpad_worker::Settings,
     pub ops_listen: SocketAddr,
@@ -68,17 +76,57 @@ pub fn worker(args: &WorkerArgs) -> Result<WorkerConfig, Failure> {
     faults.none(engines.map(|engines| WorkerConfig { settings, ops_listen, engines }))
 }
 
+/// Where the dashboard is.
+pub struct PagesConfig {
+    pub listen: SocketAddr,
+    pub url: Option<String>,
+}
+
+impl PagesConfig {
+    /// The settings, where senders reach a gateway under this URL.
+    pub fn settings(
+        self,
+        ingress_url: String,
+        drain_timeout: Duration,
+    ) -> trailpad_dashboard::Settings {
+        let Self { listen, url } = self;
+        trailpad_dashboard::Settings { listen, ingress_url, dashboard_url: url, drain_timeout }
+    }
+}
+
+/// Reads a dashboard's configuration.
+pub fn dashboard(args: &DashboardArgs) -> Result<DashboardConfig, Failure> {
+    let mut faults = Faults::default();
+    let pages = pages(&mut faults, &args.pages);
+    let drain_timeout = faults.time("drain-timeout", &args.drain.drain_timeout, DAY);
+    let ops_listen = ops_listen(&mut faults, &args.ops_listen);
+    let engines = faults.servers(&args.store, &args.queue, "dashboard");
+    let settings = pages.settings(args.url.public_url.clone(), drain_timeout);
+    faults.none(engines.map(|engines| DashboardConfig { settings, ops_listen, engines }))
+}
+
+fn pages(faults: &mut Faults, args: &PagesArgs) -> PagesConfig {
+    let url = args.dashboard_url.clone();
+    if url.as_ref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+        faults.add("dashboard-url", "must be a URL such as https://trailpad.example.com");
+    }
+    let wanted = "an address such as 127.0.0.1:8090";
+    PagesConfig { listen: faults.parse("dashboard-listen", &args.dashboard_listen, wanted), url }
+}
+
 /// Reads the configuration of `serve`.
 pub fn serve(args: &ServeArgs) -> Result<ServeConfig, Failure> {
     let mut faults = Faults::default();
     let gateway = gateway_settings(&mut faults, &args.listen, &args.gateway, &args.drain);
     let worker = worker_settings(&mut faults, &args.worker, &args.drain);
     let ops_listen = ops_listen(&mut faults, &args.ops_listen);
+    let pages = pages(&mut faults, &args.pages);
     let owner = Email::parse(&args.owner)
         .map_err(|error| faults.add("owner", format!("is {error}: {:?}", args.owner)));
     let engines = faults.engines(&args.store, &args.queue, &args.free_bytes_min);
     let public_url = args.public_url.clone();
     faults.none(engines.zip(owner.ok()).map(|(engines, owner)| ServeConfig {
+        pages,
         gateway,
         worker,
         ops_listen,
