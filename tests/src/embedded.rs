@@ -111,6 +111,14 @@ impl Embedded {
         number(&self.path.join("store.db"), sql)
     }
 
+    /// Runs SQL that gives rows of one text on the store.
+    pub fn texts(&self, sql: &str) -> Vec<String> {
+        let connection = Connection::open(self.path.join("store.db")).expect("a database");
+        let mut statement = connection.prepare(sql).expect("SQL");
+        let rows = statement.query_map([], |row| row.get(0)).expect("rows");
+        rows.collect::<rusqlite::Result<_>>().expect("texts")
+    }
+
     /// Waits until SQL on the store gives this number.
     pub async fn wait_number(&self, sql: &str, wanted: i64, deadline: Duration) {
         wait_until(sql, deadline, async || self.number(sql), |seen| *seen == wanted).await;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::missing_panics_doc)]
 
+pub mod browser;
 pub mod embedded;
 pub mod http;
 pub mod keeper;

@@ -72,6 +72,11 @@ impl Role {
         format!("http://{}", self.address("ingress").await)
     }
 
+    /// Where the dashboard is.
+    pub async fn dashboard_url(&self) -> String {
+        format!("http://{}", self.address("dashboard").await)
+    }
+
     /// The operators' port.
     pub async fn ops_url(&self) -> String {
         format!("http://{}", self.address("ops").await)

@@ -132,6 +132,12 @@ impl Sandbox {
         client.query_one(sql, &[]).await.expect("a row").get(0)
     }
 
+    /// Runs SQL that gives rows of one text.
+    pub async fn texts(&self, sql: &str) -> Vec<String> {
+        let client = connect(&self.database_url).await.expect("PostgreSQL");
+        client.query(sql, &[]).await.expect("rows").iter().map(|row| row.get(0)).collect()
+    }
+
     /// Runs SQL.
     pub async fn execute(&self, sql: &str) {
         let client = connect(&self.database_url).await.expect("PostgreSQL");

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
+mod dashboard;
 mod dead_letters;
 mod directory;
 mod embedded;
