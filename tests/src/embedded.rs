@@ -111,6 +111,13 @@ impl Embedded {
         number(&self.path.join("store.db"), sql)
     }
 
+    /// Runs SQL on the store.
+    pub fn execute(&self, sql: &str) {
+        let connection = Connection::open(self.path.join("store.db")).expect("a database");
+        connection.busy_timeout(Duration::from_secs(5)).expect("set");
+        connection.execute_batch(sql).expect("SQL");
+    }
+
     /// Runs SQL that gives rows of one text on the store.
     pub fn texts(&self, sql: &str) -> Vec<String> {
         let connection = Connection::open(self.path.join("store.db")).expect("a database");

@@ -27,7 +27,7 @@ function follow(body) {
     body.closest(".scroll").hidden = body.rows.length === 0;
     const sent = document.querySelector("[data-sent]");
     if (sent && document.getElementById("a-" + sent.dataset.sent)) {
-      sent.textContent = "The test activity is stored: it is the row that is marked below.";
+      sent.textContent = "The test activity is stored: see it below.";
     }
   });
 }

@@ -126,7 +126,7 @@ struct Finding {
 }
 
 fn refused_table(refused: &[RefusedRequest]) -> Markup {
-    html! { div.scroll { table {
+    html! { div.scroll tabindex="0" role="region" aria-label="Latest refused requests" { table {
         thead { tr { th scope="col" { "Time" } th scope="col" { "Answer" } th scope="col" { "What the sender was told" } } }
         tbody { @for request in refused { tr {
             td { (time(request.at)) }

@@ -24,8 +24,7 @@ const MATCHING: &str = r"
 AND (:project IS NULL OR a.project_id = :project)
 AND (:webhook IS NULL OR a.webhook_id = :webhook)
 AND (:member IS NULL OR a.member_id = :member)
-AND (:from IS NULL OR a.received_at >= :from)
-AND (:until IS NULL OR a.received_at < :until)
+AND a.received_at >= :from
 AND (:title IS NULL OR a.title LIKE :title ESCAPE '\')
 AND (a.received_at, a.id) < (:after_at, :after_id)
 ORDER BY a.received_at DESC, a.id DESC LIMIT :limit
@@ -151,15 +150,17 @@ fn page_of(
 ) -> Result<Vec<StoredActivity>, AdminError> {
     let sql =
         format!("SELECT {ACTIVITY_COLUMNS} {OF_WORKSPACE} WHERE a.{column} = :key {MATCHING}");
-    let (after_at, after_id) = query.after.map_or(BEGINNING, |(at, id)| (micros(at), id.uuid()));
+    // One upper bound alone: of two, SQLite may seek to the wrong one.
+    let after = query.after.map_or(BEGINNING, |(at, id)| (micros(at), id.uuid()));
+    let until = query.until.map_or(BEGINNING, |until| (micros(until), Uuid::nil()));
+    let (after_at, after_id) = after.min(until);
     let values = named_params! {
         ":workspace": query.workspace_id.uuid(),
         ":key": key,
         ":project": query.project_id.map(|id| id.uuid()),
         ":webhook": query.webhook_id.map(|id| id.uuid()),
         ":member": query.member_id.map(|id| id.uuid()),
-        ":from": query.from.map(micros),
-        ":until": query.until.map(micros),
+        ":from": query.from.map_or(i64::MIN, micros),
         ":title": query.title.as_deref().map(containing),
         ":after_at": after_at,
         ":after_id": after_id,

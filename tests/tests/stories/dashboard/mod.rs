@@ -1,7 +1,11 @@
 //! The dashboard in a real browser, on both store engines.
 
+mod access;
 mod documented_path;
+mod looks;
+mod pace;
 mod repair;
+mod visitor;
 
 use std::path::{Path, PathBuf};
 

@@ -20,7 +20,7 @@ async fn repair(stage: Stage) {
     let (browser, url) = (&stage.browser, stage.embedded.url(&stage.serve).await);
     assert_eq!(post(&url, UNKNOWN).await.status, 202);
     browser
-        .reload_until("/dead-letters", "unknown-member", &stage.serve.dashboard_url().await)
+        .reload_until("/dead-letters", "jane@example.com", &stage.serve.dashboard_url().await)
         .await;
     stage.picture("dead-letters").await;
 

@@ -1,0 +1,247 @@
+//! Who gets at what: every route, asked by everybody who should not.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use trailpad_tests::{Embedded, post};
+
+use super::visitor::Visitor;
+use crate::SOON;
+
+/// What no page may have as it stands.
+const SCRIPT: &str = r#"<script>alert(1)</script>"'><img src=x>"#;
+
+/// Who may, of a workspace's own people.
+#[derive(Clone, Copy, PartialEq)]
+enum Who {
+    Member,
+    Manager,
+}
+
+/// Every route that needs a session: method, path, form, and who may. `{…}` are ids.
+const ROUTES: &[(&str, &str, &str, Who)] = &[
+    ("GET", "/account", "", Who::Member),
+    ("POST", "/account", "password=correct+horse+battery", Who::Member),
+    ("GET", "/activities", "", Who::Member),
+    ("GET", "/activities/stream", "", Who::Member),
+    ("GET", "/activities/{activity}", "", Who::Member),
+    ("GET", "/settings", "", Who::Member),
+    ("POST", "/settings", "name=Hacked", Who::Manager),
+    ("GET", "/settings/members", "", Who::Member),
+    ("POST", "/settings/members", "email=x@example.com&role=member", Who::Manager),
+    ("POST", "/settings/members/role", "email=member@example.com&role=admin", Who::Manager),
+    ("POST", "/settings/members/remove", "email=member@example.com", Who::Manager),
+    ("GET", "/settings/projects", "", Who::Member),
+    ("POST", "/settings/projects", "name=Hacked", Who::Manager),
+    ("POST", "/settings/projects/{project}", "name=Hacked", Who::Manager),
+    ("GET", "/settings/integrations", "", Who::Member),
+    ("POST", "/settings/integrations", "project=My+Project&name=Hacked", Who::Manager),
+    ("GET", "/settings/integrations/new", "", Who::Manager),
+    ("GET", "/webhooks/{webhook}", "", Who::Member),
+    ("GET", "/webhooks/{webhook}/stream", "", Who::Member),
+    ("POST", "/webhooks/{webhook}/test", "", Who::Manager),
+    ("POST", "/webhooks/{webhook}/rename", "name=Hacked", Who::Manager),
+    ("POST", "/webhooks/{webhook}/rotate", "grace=0", Who::Manager),
+    ("POST", "/webhooks/{webhook}/revoke", "", Who::Manager),
+    ("GET", "/dead-letters", "", Who::Manager),
+    ("POST", "/dead-letters", "do=discard&id={dead}", Who::Manager),
+    ("GET", "/dead-letters/{dead}", "", Who::Manager),
+    ("POST", "/sign-out", "", Who::Member),
+];
+
+/// And those that need none.
+const OPEN: &[(&str, &str)] = &[
+    ("GET", "/"),
+    ("GET", "/assets/{version}/{name}"),
+    ("GET", "/sign-in"),
+    ("POST", "/sign-in"),
+    ("GET", "/invite/{link}"),
+    ("POST", "/invite/{link}"),
+];
+
+#[test]
+fn every_route_is_in_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboard/src/server.rs");
+    let source = std::fs::read_to_string(path).expect("the routes");
+    let plain = |path: &str| {
+        let mut parts = path.split(['{', '}']);
+        let mut plain = String::new();
+        while let Some(part) = parts.next() {
+            plain += part;
+            plain += parts.next().map_or("", |_| "{}");
+        }
+        plain
+    };
+    let routes: BTreeSet<_> = source
+        .split("route(\"")
+        .skip(1)
+        .map(|rest| {
+            let (path, rest) = rest.split_once('"').expect("a path");
+            let method = if rest.starts_with(", get()") { "GET" } else { "POST" };
+            (method, plain(path))
+        })
+        .collect();
+    let listed = ROUTES.iter().map(|(method, path, ..)| (*method, plain(path)));
+    let open = OPEN.iter().map(|(method, path)| (*method, plain(path)));
+    assert_eq!(routes, listed.chain(open).collect());
+}
+
+#[tokio::test]
+async fn every_route_refuses_who_has_no_business_there_and_shows_scripts_as_text() {
+    let embedded = Embedded::default();
+    let serve = embedded.serve(&["--retry-schedule", "100ms"]).await;
+    let (url, ingress) = (serve.dashboard_url().await, embedded.url(&serve).await);
+    let cli = async |words: &[&str]| embedded.json(words).await;
+    let member = ["--workspace", "My Workspace", "--email", "member@example.com"];
+    cli(&[&["member", "add"][..], &member].concat()).await;
+    cli(&["workspace", "create", "--name", "Other", "--owner", "other@example.com"]).await;
+    let invite = async |workspace: &str, email: &str| {
+        let words = ["member", "invite", "--workspace", workspace, "--email", email];
+        let made = cli(&[&words[..], &["--dashboard-url", &url]].concat()).await;
+        Visitor::by_link(made["link"].as_str().expect("a link")).await
+    };
+    let owner = invite("My Workspace", "owner@example.com").await;
+    let member = invite("My Workspace", "member@example.com").await;
+    let other = invite("Other", "other@example.com").await;
+    let nobody = Visitor::nobody(&url);
+
+    // Something of each kind, with a script wherever a person can write.
+    let quoted = serde_json::to_string(SCRIPT).expect("JSON");
+    let activity = format!(
+        r#"{{"title":{quoted},"description":{quoted},"startTime":"2024-08-03T11:30:00Z","trigger":{quoted},
+            "event":{quoted},"externalId":{quoted},"metadata":{{"a":{quoted}}}}}"#
+    );
+    assert_eq!(post(&ingress, &activity).await.status, 202);
+    let dead = activity.replacen('{', r#"{"memberEmail":"x@example.com","#, 1);
+    let dead = dead.replace("externalId", "description2");
+    assert_eq!(post(&ingress, &dead).await.status, 202);
+    assert_eq!(post(&ingress, &format!("{{{quoted}:1}}")).await.status, 422);
+    embedded.wait_number("SELECT count(*) FROM activities", 1, SOON).await;
+    embedded.wait_number("SELECT count(*) FROM dead_letters", 1, SOON).await;
+    embedded.wait_number("SELECT count(*) FROM refused_requests", 1, SOON).await;
+    let id_of = |table: &str| {
+        let hex = embedded.texts(&format!("SELECT lower(hex(id)) FROM {table} LIMIT 1")).remove(0);
+        uuid::Uuid::parse_str(&hex).expect("an id").to_string()
+    };
+    let [activity, project, webhook, dead] =
+        ["activities", "projects", "webhooks", "dead_letters"].map(id_of);
+    let fill = |text: &str| {
+        text.replace("{activity}", &activity)
+            .replace("{project}", &project)
+            .replace("{webhook}", &webhook)
+            .replace("{dead}", &dead)
+    };
+    let script = url::form_urlencoded::byte_serialize(SCRIPT.as_bytes()).collect::<String>();
+    for path in ["/settings/projects", "/settings/projects/{project}", "/webhooks/{webhook}/rename"]
+    {
+        let answer = owner.post(&fill(path), &format!("name={script}+{}", path.len())).await;
+        assert_eq!(answer.status, 303, "{path}: {}", answer.text());
+    }
+    let counts = || {
+        [
+            "members WHERE ended_at IS NULL",
+            "projects",
+            "webhooks WHERE revoked_at IS NULL",
+            "dead_letters WHERE discarded_at IS NULL",
+            "members WHERE password_hash IS NOT NULL",
+            "members WHERE role = 'admin'",
+            "workspaces WHERE name = 'Hacked'",
+            "activities",
+        ]
+        .map(|what| embedded.number(&format!("SELECT count(*) FROM {what}")))
+    };
+    let before = counts();
+
+    for (method, path, form, who) in ROUTES {
+        let (path, form) = (fill(path), fill(form));
+        let what = format!("{method} {path}");
+        let answer = nobody.ask(method, &path, &form).await;
+        assert_eq!(
+            (answer.status, answer.headers["location"].as_str()),
+            (303, "/sign-in"),
+            "{what}"
+        );
+        if *method == "POST" {
+            let answer = owner.post_bare(&path, &form).await;
+            assert_eq!(answer.status, 403, "{what}: no token of the session");
+            let answer = owner.post_bare(&path, &format!("{form}&csrf={}", member.csrf)).await;
+            assert_eq!(answer.status, 403, "{what}: somebody else's token");
+        }
+        if *who == Who::Manager {
+            assert_eq!(member.ask(method, &path, &form).await.status, 403, "{what}: a member");
+        } else if *method == "GET" && !path.ends_with("stream") {
+            assert_eq!(member.ask(method, &path, "").await.status, 200, "{what}: a member");
+        }
+        let has_foreign_id = path.contains('-')
+            && !path.starts_with("/dead-letters?")
+            && path != "/dead-letters"
+            && path != "/sign-out";
+        if has_foreign_id {
+            let answer = other.ask(method, &path, &form).await;
+            assert_eq!(answer.status, 404, "{what}: of another workspace: {}", answer.text());
+        } else if *method == "GET" && !path.ends_with("stream") {
+            let text = other.ask(method, &path, "").await.text();
+            for hidden in [&activity, &webhook, &dead, &project, "owner@example.com", "alert(1)"] {
+                assert!(!text.contains(hidden), "{what} shows {hidden} of another workspace");
+            }
+        }
+        if *method == "GET" && !path.ends_with("stream") {
+            let answer = owner.ask(method, &path, "").await;
+            assert_eq!(answer.status, 200, "{what}");
+            let text = answer.text();
+            assert!(
+                !text.contains("<script>alert") && !text.contains("<img src=x"),
+                "{what}: {text}"
+            );
+            let policy = &answer.headers["content-security-policy"];
+            assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{what}");
+        }
+    }
+    // Ids of another workspace in a form or a query find nothing.
+    let answer = other.post("/dead-letters", &format!("do=discard&id={dead}")).await;
+    assert_eq!(answer.headers["location"], "/dead-letters?done=discarded.0");
+    for query in [format!("project={project}"), format!("webhook={webhook}")] {
+        let text = other.ask("GET", &format!("/activities?{query}"), "").await.text();
+        assert!(!text.contains(&activity), "{query}");
+    }
+    assert_eq!(counts(), before, "nothing was changed by any of it");
+    assert!(
+        owner
+            .ask("GET", &format!("/activities/{activity}"), "")
+            .await
+            .text()
+            .contains("&lt;script&gt;")
+    );
+}
+
+#[tokio::test]
+async fn a_link_signs_in_once_a_password_works_and_wrong_ones_are_throttled() {
+    let embedded = Embedded::default();
+    let serve = embedded.serve(&[]).await;
+    let url = serve.dashboard_url().await;
+    let link = std::fs::read_to_string(embedded.path().join("first-sign-in-url")).expect("a link");
+    let owner = Visitor::by_link(link.trim()).await;
+    let again = trailpad_tests::http::request("POST", link.trim(), &[], b"").await;
+    let again = again.expect("an answer");
+    assert!(again.text().contains("used up") && !again.headers.contains_key("set-cookie"));
+
+    let short = owner.post("/account", "password=short").await;
+    assert_eq!(short.status, 422);
+    assert_eq!(owner.post("/account", "password=correct+horse+battery").await.status, 303);
+    let stored = embedded.texts("SELECT password_hash FROM members");
+    assert!(stored[0].starts_with("$argon2id$"), "{stored:?}");
+    let nobody = Visitor::nobody(&url);
+    let form = |password: &str| format!("email=owner%40example.com&password={password}");
+    let answer = nobody.post_bare("/sign-in", &form("correct+horse+battery")).await;
+    let cookie = answer.headers["set-cookie"].clone();
+    assert_eq!(answer.status, 303);
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+    for _ in 0..9 {
+        assert_eq!(nobody.post_bare("/sign-in", &form("wrong")).await.status, 422);
+    }
+    assert_eq!(nobody.post_bare("/sign-in", &form("correct+horse+battery")).await.status, 429);
+
+    assert_eq!(owner.post("/sign-out", "").await.status, 303);
+    let after = owner.ask("GET", "/activities", "").await;
+    assert_eq!(after.headers["location"], "/sign-in", "the session has ended in the store too");
+}
