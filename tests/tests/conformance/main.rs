@@ -3,19 +3,24 @@
 #![allow(missing_docs, clippy::expect_used)]
 
 mod admin;
+mod arrivals;
 mod dead_letters;
 mod directory;
 mod queue;
 mod retention;
+mod sign_in;
 mod store;
 
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use trailpad_common::admin::{Admin, DeadLetterAdmin, NewWebhook, Retention, Webhook};
+use trailpad_common::admin::{
+    Admin, Arrivals, DeadLetterAdmin, NewWebhook, Retention, SignIn, Webhook,
+};
 use trailpad_common::email::Email;
 use trailpad_common::ports::{DirectorySource, Store};
 use trailpad_common::token::NewToken;
+use trailpad_common::traffic::TrafficLog;
 use trailpad_engines::postgres::{Config, PostgresAdmin, PostgresDirectory, PostgresStore};
 use trailpad_engines::sqlite::{DataDir, SqliteAdmin, SqliteDirectory, SqliteStore};
 use trailpad_tests::Sandbox;
@@ -28,6 +33,9 @@ struct StoreEngine {
     admin: Arc<dyn Admin>,
     dead_letters: Arc<dyn DeadLetterAdmin>,
     retention: Arc<dyn Retention>,
+    sign_in: Arc<dyn SignIn>,
+    arrivals: Arc<dyn Arrivals>,
+    traffic: Arc<dyn TrafficLog>,
     directory: Box<dyn DirectorySource>,
 }
 
@@ -45,6 +53,9 @@ async fn postgres() -> StoreEngine {
         admin: Arc::new(PostgresAdmin::new(&config)),
         dead_letters: Arc::new(PostgresAdmin::new(&config)),
         retention: Arc::new(PostgresAdmin::new(&config)),
+        sign_in: Arc::new(PostgresAdmin::new(&config)),
+        arrivals: Arc::new(PostgresAdmin::new(&config)),
+        traffic: Arc::new(PostgresAdmin::new(&config)),
         directory: Box::new(PostgresDirectory::new(config)),
     }
 }
@@ -57,6 +68,9 @@ fn sqlite() -> StoreEngine {
         admin: Arc::new(SqliteAdmin::open(&data).expect("a store")),
         dead_letters: Arc::new(SqliteAdmin::open(&data).expect("a store")),
         retention: Arc::new(SqliteAdmin::open(&data).expect("a store")),
+        sign_in: Arc::new(SqliteAdmin::open(&data).expect("a store")),
+        arrivals: Arc::new(SqliteAdmin::open(&data).expect("a store")),
+        traffic: Arc::new(SqliteAdmin::open(&data).expect("a store")),
         directory: Box::new(SqliteDirectory::open(&data).expect("a store")),
     }
 }
