@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trailpad_common::admin::{ActivityFilter, Admin, NewWebhook, Role, Webhook};
+use trailpad_common::admin::{ActivityFilter, Admin, NewWebhook, Role, Webhook, one_time_link};
 use trailpad_common::email::Email;
 use trailpad_common::id::WebhookId;
 use trailpad_common::instant::Instant;
@@ -17,7 +17,6 @@ use crate::config::{self, StoreEngine};
 use crate::dead_letters;
 use crate::engines;
 use crate::failure::Failure;
-use crate::invite::invite;
 use crate::render::{self, Shown};
 
 type Done = Result<(), Failure>;
@@ -67,7 +66,8 @@ pub async fn member(command: MemberCommand) -> Done {
             let (store, data_dir) = (config::store(&args.store)?, config::data_dir(&args.store));
             let sign_in = engines::sign_in(&store, &data_dir)?;
             let email = email(&address)?;
-            let link = invite(&*sign_in, &workspace, &email, &dashboard_url).await?;
+            let path = one_time_link(&*sign_in, &workspace, &email).await?;
+            let link = format!("{}{path}", dashboard_url.trim_end_matches('/'));
             render::one(args.json, Shown::invitation(&email, &link));
         }
         MemberCommand::List { workspace, args } => {

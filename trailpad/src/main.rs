@@ -7,7 +7,6 @@ mod dead_letters;
 mod engines;
 mod failure;
 mod health;
-mod invite;
 mod ops;
 mod otlp;
 mod purge;

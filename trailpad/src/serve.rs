@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use prometheus::Registry;
-use trailpad_common::admin::{Admin, AdminError, NewWebhook, Webhook};
+use trailpad_common::admin::{Admin, AdminError, NewWebhook, Webhook, one_time_link};
 use trailpad_common::email::Email;
 use trailpad_common::lifecycle::{Lifecycle, Readiness};
 use trailpad_common::token::NewToken;
@@ -14,7 +14,6 @@ use trailpad_worker::Worker;
 use crate::config::{Engines, ServeConfig};
 use crate::engines::{admin, sign_in};
 use crate::failure::Failure;
-use crate::invite::invite;
 use crate::otlp::{self, TraceConfig};
 use crate::roles::run_worker;
 use crate::welcome::Welcome;
@@ -73,7 +72,8 @@ pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(
         Some((webhook, token)) => {
             let url = format!("{public_url}/webhooks/ingress/{}", token.reveal());
             let sign_in = sign_in(&engines.store, &engines.data_dir)?;
-            let link = invite(&*sign_in, WORKSPACE, &config.owner, dashboard.url()).await?;
+            let path = one_time_link(&*sign_in, WORKSPACE, &config.owner).await?;
+            let link = format!("{}{path}", dashboard.url());
             Some(First { webhook, url, link })
         }
         None => None,

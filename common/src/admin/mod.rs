@@ -19,7 +19,7 @@ pub use dead_letters::{
     Action, BuriedLetter, DeadLetterAdmin, DeadLetterFilter, DeadLetterState, Page,
 };
 pub use retention::{Cutoffs, Purged, Retention};
-pub use sign_in::{Person, SignIn};
+pub use sign_in::{Person, SignIn, one_time_link};
 
 /// Why an operation was not carried out; each is a sentence for the person who asked.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

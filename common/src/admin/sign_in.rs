@@ -7,6 +7,7 @@ use super::{AdminError, Role};
 use crate::email::Email;
 use crate::id::{MemberId, WorkspaceId};
 use crate::instant::Instant;
+use crate::secret::NewSecret;
 use crate::token::SecretHash;
 
 /// A member who is signed in, or could be by a link.
@@ -24,6 +25,24 @@ pub struct Person {
     pub role: Role,
     /// Whether it has a password.
     pub has_password: bool,
+}
+
+/// A one-time link is valid for three days.
+const LINK_VALID_MICROS: i64 = 3 * 24 * 60 * 60 * 1_000_000;
+
+/// Makes a one-time link for a member: a path that follows the dashboard's URL.
+///
+/// # Errors
+/// There is no such member, or the store is away.
+pub async fn one_time_link(
+    sign_in: &dyn SignIn,
+    workspace: &str,
+    email: &Email,
+) -> Result<String, AdminError> {
+    let secret = NewSecret::generate();
+    let until = Instant::from_unix_micros(Instant::now().unix_micros() + LINK_VALID_MICROS);
+    sign_in.invite(workspace, email, secret.hash, until).await?;
+    Ok(format!("/invite/{}", secret.reveal()))
 }
 
 /// Sign-in.

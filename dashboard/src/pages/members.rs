@@ -2,18 +2,15 @@
 
 use actix_web::{HttpResponse, web};
 use maud::{Markup, html};
-use trailpad_common::admin::{AdminError, DeadLetterFilter, Member, Role};
+use trailpad_common::admin::{AdminError, DeadLetterFilter, Member, Role, one_time_link};
 use trailpad_common::email::Email;
-use trailpad_common::secret::NewSecret;
 
 use super::see;
 use crate::error::PageError;
 use crate::layout::{Place, counted, csrf, page, time};
 use crate::session::{Post, Viewer};
-use crate::state::{Dashboard, seconds_from_now};
+use crate::state::Dashboard;
 
-/// A one-time link is valid for three days.
-const LINK_SECONDS: i64 = 3 * 24 * 60 * 60;
 const ROLES: [Role; 3] = [Role::Member, Role::Admin, Role::Owner];
 
 /// `GET /settings/members`
@@ -40,16 +37,14 @@ pub async fn invite(
         }
     }
     may_change(&dashboard, viewer, &email).await?;
-    let link = NewSecret::generate();
-    let until = seconds_from_now(LINK_SECONDS);
-    dashboard.stores.sign_in.invite(viewer.workspace(), &email, link.hash, until).await?;
+    let link = one_time_link(&*dashboard.stores.sign_in, viewer.workspace(), &email).await?;
     let waiting = DeadLetterFilter {
         workspace: Some(viewer.workspace().to_owned()),
         member_email: Some(email.clone()),
         ..DeadLetterFilter::default()
     };
     let waiting = dashboard.stores.dead_letters.count_dead_letters(&waiting).await?;
-    let url = format!("{}/invite/{}", dashboard.dashboard_url, link.reveal());
+    let url = format!("{}{link}", dashboard.dashboard_url);
     show(&dashboard, viewer, &invited(&email, &url, waiting)).await
 }
 
