@@ -153,6 +153,26 @@ pub fn empty(title: &str, what_next: &Markup) -> Markup {
     html! { div.empty { p.strong { (title) } p { (what_next) } } }
 }
 
+/// Rows of a list without pages, and choices of a field.
+const ROWS_MAX: usize = 500;
+
+/// As much of a list as a page shows.
+pub fn shown<T>(list: &[T]) -> &[T] {
+    &list[..list.len().min(ROWS_MAX)]
+}
+
+/// Says so where a list is longer than what is shown of it.
+pub fn not_all_shown<T>(list: &[T], command: &str) -> Markup {
+    html! {
+        @if list.len() > ROWS_MAX {
+            p.warning {
+                "Only " (grouped(ROWS_MAX as u64)) " of " (grouped(list.len() as u64)) " are shown; "
+                code { (command) } " shows all."
+            }
+        }
+    }
+}
+
 /// A counted noun.
 pub fn counted(count: u64, one: &str, many: &str) -> String {
     match count {

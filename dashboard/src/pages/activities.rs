@@ -10,7 +10,7 @@ use super::pretty::pretty;
 use super::stream;
 use crate::error::PageError;
 use crate::fields::Fields;
-use crate::layout::{Place, empty, page, time};
+use crate::layout::{Place, empty, page, shown, time};
 use crate::session::Viewer;
 use crate::state::{Dashboard, seconds_from_now};
 
@@ -150,9 +150,9 @@ async fn filters(
             @for (value, text) in &choices { option value=(value) selected[chosen == Some(value)] { (text) } }
         } }
     };
-    let projects = projects.iter().map(|p| (p.id.to_string(), p.name.clone())).collect();
-    let webhooks = webhooks.iter().map(|w| (w.id.to_string(), w.name.clone())).collect();
-    let members = members.iter().map(|m| (m.id.to_string(), m.email.to_string())).collect();
+    let projects = shown(&projects).iter().map(|p| (p.id.to_string(), p.name.clone())).collect();
+    let webhooks = shown(&webhooks).iter().map(|w| (w.id.to_string(), w.name.clone())).collect();
+    let members = shown(&members).iter().map(|m| (m.id.to_string(), m.email.to_string())).collect();
     let windows =
         WINDOWS.iter().map(|(name, _, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     Ok(html! {

@@ -12,7 +12,7 @@ use super::pretty::pretty;
 use super::see;
 use crate::error::PageError;
 use crate::fields::Fields;
-use crate::layout::{Place, counted, csrf, empty, grouped, notice, page, time};
+use crate::layout::{Place, counted, csrf, empty, grouped, notice, page, shown, time};
 use crate::session::{Post, Viewer};
 use crate::state::{Dashboard, PUBLISH_TIMEOUT};
 
@@ -234,7 +234,7 @@ async fn filters(
         form.row method="get" action="/dead-letters" role="search" {
             label { "Webhook" select name="webhook" data-submit {
                 option value="" { "All webhooks" }
-                @for w in &webhooks { @let id = w.id.to_string(); option value=(id) selected[webhook == Some(&id)] { (w.name) } }
+                @for w in shown(&webhooks) { @let id = w.id.to_string(); option value=(id) selected[webhook == Some(&id)] { (w.name) } }
             } }
             label { "Reason" select name="reason" data-submit {
                 option value="" { "All reasons" }

@@ -12,7 +12,7 @@ use trailpad_common::token::NewToken;
 use super::snippets;
 use crate::chart::{Day, day_began};
 use crate::error::PageError;
-use crate::layout::{Place, csrf, empty, page, time};
+use crate::layout::{Place, csrf, empty, not_all_shown, page, shown, time};
 use crate::session::{Post, Viewer};
 use crate::state::Dashboard;
 
@@ -33,6 +33,7 @@ pub async fn list(
             @if viewer.manages() { a.button href="/settings/integrations/new" { "Create New Webhook" } }
         }
         p.soft { "Any tool can post activities to a webhook’s URL." }
+        (not_all_shown(&webhooks, "trailpad webhook list"))
         @if webhooks.is_empty() {
             (empty("There is no webhook yet", &html! {
                 @if viewer.manages() { "Create one, and post your first activity to its URL." }
@@ -45,7 +46,7 @@ pub async fn list(
                     th scope="col" { "Public id" } th scope="col" { "Last activity" }
                     th scope="col" { "Last 24 hours" } th scope="col" { "Status" }
                 } }
-                tbody { @for webhook in &webhooks { tr {
+                tbody { @for webhook in shown(&webhooks) { tr {
                     td { a href=(format!("/webhooks/{}", webhook.id)) { (webhook.name) } }
                     td { (webhook.project) }
                     td { (webhook.creator) }
@@ -75,7 +76,7 @@ pub async fn new(
             form.stack method="post" action="/settings/integrations" {
                 (csrf(&viewer))
                 label { "Project"
-                    select name="project" required { @for project in &projects { option { (project.name) } } }
+                    select name="project" required { @for project in shown(&projects) { option { (project.name) } } }
                 }
                 label { "Name"
                     span.hint { "For example: My Custom CRM" }

@@ -7,7 +7,7 @@ use trailpad_common::email::Email;
 
 use super::see;
 use crate::error::PageError;
-use crate::layout::{Place, counted, csrf, page, time};
+use crate::layout::{Place, counted, csrf, not_all_shown, page, shown, time};
 use crate::session::{Post, Viewer};
 use crate::state::Dashboard;
 
@@ -110,12 +110,13 @@ async fn show(
     let body = html! {
         (above)
         p { "An activity is assigned to the member that its memberEmail names." }
+        (not_all_shown(&members, "trailpad member list"))
         div.scroll { table {
             thead { tr {
                 th scope="col" { "E-mail address" } th scope="col" { "Role" } th scope="col" { "Since" }
                 @if viewer.manages() { th scope="col" { "Sign-in" } th scope="col" { "Membership" } }
             } }
-            tbody { @for member in &members { (row(viewer, member)) } }
+            tbody { @for member in shown(&members) { (row(viewer, member)) } }
         } }
         @if viewer.manages() {
             h2 { "Invite a member" }

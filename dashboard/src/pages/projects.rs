@@ -6,7 +6,7 @@ use trailpad_common::id::ProjectId;
 
 use super::see;
 use crate::error::PageError;
-use crate::layout::{Place, csrf, empty, page, time};
+use crate::layout::{Place, csrf, empty, not_all_shown, page, shown, time};
 use crate::session::{Post, Viewer};
 use crate::state::Dashboard;
 
@@ -18,12 +18,13 @@ pub async fn list(
     let projects = dashboard.stores.admin.projects(viewer.workspace()).await?;
     let body = html! {
         p { "A project gathers the activities of its webhooks." }
+        (not_all_shown(&projects, "trailpad project list"))
         @if projects.is_empty() {
             (empty("There is no project yet", &html! { "Create the first one below: a webhook is assigned to it." }))
         } @else {
             div.scroll { table {
                 thead { tr { th scope="col" { "Name" } th scope="col" { "Created" } @if viewer.manages() { th scope="col" { "Rename" } } } }
-                tbody { @for project in &projects { tr {
+                tbody { @for project in shown(&projects) { tr {
                     td { a href=(format!("/activities?project={}", project.id)) { (project.name) } }
                     td { (time(project.created_at)) }
                     @if viewer.manages() { td {
