@@ -9,6 +9,7 @@ use maud::html;
 use trailpad_common::admin::AdminError;
 
 use crate::layout;
+use crate::security::HEADERS;
 
 /// Why a page is not shown, or an action not done.
 #[derive(Debug, PartialEq)]
@@ -67,7 +68,7 @@ impl fmt::Display for PageError {
             Self::Forged => "The form was too old, or did not come from this dashboard. Go back, reload the page and send it again.",
             Self::Refused(why) => why,
             Self::TooMany => "Wait half a minute before you try again, or ask an admin for a one-time link.",
-            Self::Away(why) => return write!(f, "{why}. Nothing was changed: try again in a moment."),
+            Self::Away(why) => return write!(f, "{why}. Try again in a moment."),
             Self::Internal => "This is a fault of ours, and the log of the dashboard says more. Try again.",
         })
     }
@@ -88,7 +89,12 @@ impl ResponseError for PageError {
             p { a.button href="/" { "To the activities" } }
         };
         let page = layout::plain(self.title(), &body);
-        HttpResponse::build(self.status()).content_type("text/html; charset=utf-8").body(page.0)
+        let mut response = HttpResponse::build(self.status());
+        // An answer that came from no handler passes by whatever adds them elsewhere.
+        HEADERS.into_iter().for_each(|header| {
+            response.insert_header(header);
+        });
+        response.content_type("text/html; charset=utf-8").body(page.0)
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig, get, post};
 use actix_web::{App, HttpServer};
 use tracing::info;
@@ -72,7 +73,11 @@ impl DashboardServer {
         let Self { dashboard, listener, settings } = self;
         let (address, lifecycle) = (listener.local_addr()?, dashboard.lifecycle.clone());
         let server = HttpServer::new(move || {
-            App::new().app_data(dashboard.clone()).wrap(security::headers()).configure(routes)
+            App::new()
+                .app_data(dashboard.clone())
+                .wrap(from_fn(security::in_time))
+                .wrap(security::headers())
+                .configure(routes)
         })
         .workers(THREADS)
         .max_connections(CONNECTIONS_MAX)

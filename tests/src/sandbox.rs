@@ -58,7 +58,7 @@ impl Sandbox {
         let mut command = clean(Command::new(binary("trailpad")));
         command.args(words);
         command.env("TRAILPAD_DATABASE_URL", &self.database_url);
-        if matches!(words.first(), Some(&("gateway" | "worker"))) {
+        if matches!(words.first(), Some(&("gateway" | "worker" | "dashboard"))) {
             command.env("TRAILPAD_AMQP_URL", &self.amqp_url).env("TRAILPAD_QUEUE", &self.queue);
             command.env("TRAILPAD_OPS_LISTEN", "127.0.0.1:0");
         }

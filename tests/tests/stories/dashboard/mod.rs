@@ -3,6 +3,7 @@
 mod access;
 mod documented_path;
 mod looks;
+mod outages;
 mod pace;
 mod repair;
 mod visitor;
