@@ -1,6 +1,5 @@
 //! The adapters of the ports: the only crate that names an engine.
 
-mod like;
 pub mod postgres;
 pub mod rabbitmq;
 pub mod sqlite;

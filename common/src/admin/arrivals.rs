@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::{AdminError, StoredActivity};
+use crate::email::Email;
 use crate::id::{ActivityId, MemberId, ProjectId, WebhookId, WorkspaceId};
 use crate::instant::Instant;
 use crate::traffic::{Counts, RefusedRequest};
@@ -22,8 +23,6 @@ pub struct ActivityQuery {
     pub from: Option<Instant>,
     /// Only those received before this.
     pub until: Option<Instant>,
-    /// Only those whose title contains this, whatever the case.
-    pub title: Option<String>,
     /// Only those that come after this one in the list.
     pub after: Option<(Instant, ActivityId)>,
     /// At most so many.
@@ -40,11 +39,31 @@ impl ActivityQuery {
             member_id: None,
             from: None,
             until: None,
-            title: None,
             after: None,
             limit,
         }
     }
+}
+
+/// An activity as a list shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedActivity {
+    /// The row's identifier.
+    pub id: ActivityId,
+    /// `title`
+    pub title: String,
+    /// The address of the member it is assigned to.
+    pub member_email: Email,
+    /// `trigger`
+    pub trigger: Option<String>,
+    /// `event`
+    pub event: Option<String>,
+    /// `startTime`
+    pub start_time: Instant,
+    /// `externalId`
+    pub external_id: Option<String>,
+    /// When its content was received.
+    pub received_at: Instant,
 }
 
 /// The counts of one webhook in one span.
@@ -62,7 +81,7 @@ pub struct Traffic {
 #[async_trait]
 pub trait Arrivals: Send + Sync {
     /// A page of activities. Costs the same however far down the list it is.
-    async fn page(&self, query: &ActivityQuery) -> Result<Vec<StoredActivity>, AdminError>;
+    async fn page(&self, query: &ActivityQuery) -> Result<Vec<ListedActivity>, AdminError>;
 
     /// One activity of a workspace.
     async fn activity(

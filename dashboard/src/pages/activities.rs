@@ -2,11 +2,12 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
-use trailpad_common::admin::{ActivityQuery, StoredActivity};
+use trailpad_common::admin::{ActivityQuery, Arrivals, ListedActivity};
 use trailpad_common::id::ActivityId;
 use trailpad_common::instant::Instant;
 
 use super::pretty::pretty;
+use super::search::{Found, search};
 use super::stream;
 use crate::error::PageError;
 use crate::fields::Fields;
@@ -15,6 +16,7 @@ use crate::session::Viewer;
 use crate::state::{Dashboard, seconds_from_now};
 
 const PAGE_ROWS: u32 = 50;
+const FILTERS: [&str; 6] = ["project", "webhook", "member", "window", "before", "q"];
 const TITLE_CHARS_MAX: usize = 200;
 /// Times to choose from: the name in the query, its seconds, and what people read.
 const WINDOWS: [(&str, i64, &str); 4] = [
@@ -32,31 +34,47 @@ pub async fn list(
 ) -> Result<HttpResponse, PageError> {
     let fields = Fields::parse(request.query_string().as_bytes());
     let query = query(&viewer, &fields)?;
-    let mut activities = dashboard.stores.arrivals.page(&query).await?;
-    // One more than is shown was asked for: it tells whether there is another page.
-    let has_more = activities.len() > PAGE_ROWS as usize;
-    activities.truncate(PAGE_ROWS as usize);
+    let shown = match text(&fields) {
+        Some(text) => search(&*dashboard.stores.arrivals, &query, &text).await?,
+        None => first_page(&*dashboard.stores.arrivals, &query).await?,
+    };
     let filters = filters(&dashboard, &viewer, &fields).await?;
-    let is_filtered = ["project", "webhook", "member", "window", "q"]
-        .iter()
-        .any(|name| fields.get(name).is_some());
+    let is_filtered = FILTERS.iter().any(|name| fields.get(name).is_some());
     let hint = html! {
         @if is_filtered { "Nothing matches: choose less, or a longer time." }
         @else { "Create a webhook under " a href="/settings/integrations" { "Workspace Settings › Integrations" } " and post one to its URL." }
     };
-    let older = activities.last().filter(|_| has_more).map(place);
+    let is_live = query.after.is_none() && query.until.is_none() && text(&fields).is_none();
+    let stream = is_live.then(|| format!("/activities/stream?{}", fields.with("after", None)));
+    let older = |place| format!("/activities?{}", fields.with("after", Some(&format_place(place))));
+    let is_full = shown.activities.len() == PAGE_ROWS as usize;
     let body = html! {
         h1 { "Activities" }
         (filters)
-        @if query.after.is_none() {
-            (live_rows(&activities, &format!("/activities/stream?{}", fields.with("after", None)), &hint))
-        } @else { (table(&activities, None)) }
+        (list_of(&shown.activities, stream.as_deref(), &hint))
+        @if let Some((at, _)) = shown.looked_down_to.filter(|_| !is_full) {
+            p.soft { "Searched what was received down to " (time(at)) "." }
+        }
         nav.pager aria-label="Pages" {
             @if query.after.is_some() { a href=(format!("/activities?{}", fields.with("after", None))) { "← Newest" } } @else { span {} }
-            @if let Some(older) = older { a href=(format!("/activities?{}", fields.with("after", Some(&older)))) rel="next" { "Older →" } }
+            @if let Some(place) = shown.looked_down_to {
+                a href=(older(place)) rel="next" { @if is_full { "Older →" } @else { "Search further back →" } }
+            }
         }
     };
     Ok(page(&viewer, Place::Activities, "Activities", &body))
+}
+
+/// A page, and where the next one begins.
+async fn first_page(arrivals: &dyn Arrivals, query: &ActivityQuery) -> Result<Found, PageError> {
+    // One more than is shown: it tells whether there is another page.
+    let one_more = ActivityQuery { limit: query.limit + 1, ..query.clone() };
+    let mut activities = arrivals.page(&one_more).await?;
+    let has_more = activities.len() > query.limit as usize;
+    activities.truncate(query.limit as usize);
+    let last = activities.last().filter(|_| has_more);
+    let looked_down_to = last.map(|last| (last.received_at, last.id));
+    Ok(Found { activities, looked_down_to })
 }
 
 /// `GET /activities/stream`
@@ -66,7 +84,7 @@ pub async fn stream(
     request: HttpRequest,
 ) -> Result<HttpResponse, PageError> {
     let fields = Fields::parse(request.query_string().as_bytes());
-    let query = ActivityQuery { limit: PAGE_ROWS, after: None, ..query(&viewer, &fields)? };
+    let query = ActivityQuery { after: None, ..query(&viewer, &fields)? };
     stream::of(dashboard, viewer, query)
 }
 
@@ -104,26 +122,22 @@ pub async fn show(
     Ok(page(&viewer, Place::Activities, &activity.title, &body))
 }
 
-/// The list with a stream of its own, or what to do while it is empty.
-pub fn live_rows(activities: &[StoredActivity], path: &str, hint: &Markup) -> Markup {
+/// The list, or what to do while it is empty; kept up to date by a stream, if there is one.
+pub fn list_of(activities: &[ListedActivity], stream: Option<&str>, hint: &Markup) -> Markup {
     html! { div data-list {
         div.when-empty hidden[!activities.is_empty()] { (empty("No activity yet", hint)) }
-        (table(activities, Some(path)))
+        div.scroll hidden[activities.is_empty()] { table {
+            thead { tr {
+                th scope="col" { "Received" } th scope="col" { "Title" } th scope="col" { "Member" }
+                th scope="col" { "Event" } th scope="col" { "Started" } th scope="col" { "External id" }
+            } }
+            tbody data-stream=[stream] { (rows(activities)) }
+        } }
     } }
 }
 
-fn table(activities: &[StoredActivity], path: Option<&str>) -> Markup {
-    html! { div.scroll hidden[activities.is_empty()] { table {
-        thead { tr {
-            th scope="col" { "Received" } th scope="col" { "Title" } th scope="col" { "Member" }
-            th scope="col" { "Event" } th scope="col" { "Started" } th scope="col" { "External id" }
-        } }
-        tbody data-stream=[path] { (rows(activities)) }
-    } } }
-}
-
 /// The rows alone.
-pub fn rows(activities: &[StoredActivity]) -> Markup {
+pub fn rows(activities: &[ListedActivity]) -> Markup {
     html! { @for activity in activities { tr id=(format!("a-{}", activity.id)) {
         td { (time(activity.received_at)) }
         td { a href=(format!("/activities/{}", activity.id)) { (activity.title) } }
@@ -161,13 +175,14 @@ async fn filters(
             label { "Webhook" (options("webhook", "All webhooks", webhooks)) }
             label { "Member" (options("member", "All members", members)) }
             label { "Received in" (options("window", "all time", windows)) }
+            label { "Before (UTC)" input type="date" name="before" value=[fields.get("before")]; }
             label { "Title contains" input type="search" name="q" maxlength="200" value=[fields.get("q")]; }
             button.plain { "Show" }
         }
     })
 }
 
-/// What a query string asks for.
+/// What a query string asks for, except for the title.
 fn query(viewer: &Viewer, fields: &Fields) -> Result<ActivityQuery, PageError> {
     let window = fields.get("window").and_then(|name| WINDOWS.iter().find(|known| known.0 == name));
     Ok(ActivityQuery {
@@ -175,17 +190,28 @@ fn query(viewer: &Viewer, fields: &Fields) -> Result<ActivityQuery, PageError> {
         webhook_id: fields.id("webhook")?,
         member_id: fields.id("member")?,
         from: window.map(|(_, seconds, _)| seconds_from_now(-seconds)),
-        title: fields
-            .get("q")
-            .map(|text| text.chars().filter(|char| *char != '\0').take(TITLE_CHARS_MAX).collect()),
+        until: fields.get("before").map(day_began).transpose()?,
         after: fields.get("after").map(parse_place).transpose()?,
-        ..ActivityQuery::of(viewer.person.workspace_id, PAGE_ROWS + 1)
+        ..ActivityQuery::of(viewer.person.workspace_id, PAGE_ROWS)
     })
 }
 
-/// Where the next page begins: instant and id of the last row.
-fn place(last: &StoredActivity) -> String {
-    format!("{}.{}", last.received_at.unix_micros(), last.id)
+/// What a title has to contain.
+fn text(fields: &Fields) -> Option<String> {
+    Some(fields.get("q")?.chars().take(TITLE_CHARS_MAX).collect())
+}
+
+/// Midnight of a day such as `2024-08-03`, in UTC.
+fn day_began(day: &str) -> Result<Instant, PageError> {
+    let parsed = Instant::parse(&format!("{day}T00:00:00Z"));
+    parsed.map(|parsed| parsed.instant).map_err(|_| {
+        PageError::Refused("That is not a day: go back and write one such as 2024-08-03".into())
+    })
+}
+
+/// Where the next page begins, in a link.
+pub fn format_place((at, id): (Instant, ActivityId)) -> String {
+    format!("{}.{id}", at.unix_micros())
 }
 
 pub fn parse_place(text: &str) -> Result<(Instant, ActivityId), PageError> {

@@ -7,7 +7,7 @@ use trailpad_common::failure::Reason;
 use trailpad_common::id::ActivityId;
 use trailpad_common::replay::{ReplayError, replay_page};
 
-use super::activities::parse_place;
+use super::activities::{format_place, parse_place};
 use super::pretty::pretty;
 use super::see;
 use crate::error::PageError;
@@ -37,7 +37,8 @@ pub async fn list(
     letters.truncate(PAGE_ROWS as usize);
     let open = DeadLetterFilter { with_ended: false, ..filter };
     let count = store.count_dead_letters(&open).await?;
-    let older = letters.last().filter(|_| has_more).map(place);
+    let older = letters.last().filter(|_| has_more);
+    let older = older.map(|last| format_place((last.dead_at, last.id)));
     let filters = filters(&dashboard, &viewer, &fields).await?;
     let body = html! {
         h1 { "Dead letters" }
@@ -289,8 +290,4 @@ fn done_sentence(text: &str) -> Option<String> {
         "discarded" => Some(format!("{count} discarded.")),
         _ => None,
     }
-}
-
-fn place(last: &BuriedLetter) -> String {
-    format!("{}.{}", last.dead_at.unix_micros(), last.id)
 }

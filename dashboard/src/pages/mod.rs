@@ -8,6 +8,7 @@ pub mod integrations;
 pub mod members;
 mod pretty;
 pub mod projects;
+mod search;
 pub mod sign_in;
 mod snippets;
 mod stream;

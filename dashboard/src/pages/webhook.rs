@@ -9,7 +9,7 @@ use trailpad_common::id::WebhookId;
 use trailpad_common::instant::Instant;
 use trailpad_common::traffic::{Counts, RefusedRequest};
 
-use super::activities::live_rows;
+use super::activities::list_of;
 use super::integrations::{status, test_button};
 use super::stream;
 use crate::chart::{Day, day_began};
@@ -48,6 +48,7 @@ pub async fn show(
     let refused = arrivals.refused(webhook.id, REFUSED_SHOWN).await?;
     let sent = Fields::parse(request.query_string().as_bytes());
     let sent = sent.get("sent").map(str::to_owned);
+    let stream = format!("/webhooks/{}/stream", webhook.id);
     let body = html! {
         div.row.between {
             h2 { (webhook.name) " " (status(&webhook)) }
@@ -65,7 +66,7 @@ pub async fn show(
         section.card { (day.answered()) (ends()) }
         section.card { (day.settled()) (ends()) }
         h2 { "Latest activities" }
-        (live_rows(&activities, &format!("/webhooks/{}/stream", webhook.id), &html! {
+        (list_of(&activities, Some(&stream), &html! {
             "Post one to the webhook’s URL, or send a test activity."
         }))
         p { a href=(format!("/activities?webhook={}", webhook.id)) { "All activities of this webhook" } }

@@ -1,9 +1,12 @@
 //! What arrived, on PostgreSQL: activities in pages, traffic, refused requests.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use trailpad_common::admin::{ActivityQuery, AdminError, Arrivals, StoredActivity, Traffic};
+use trailpad_common::admin::{
+    ActivityQuery, AdminError, Arrivals, ListedActivity, StoredActivity, Traffic,
+};
+use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
 use trailpad_common::id::{ActivityId, WebhookId, WorkspaceId};
 use trailpad_common::instant::Instant;
@@ -11,8 +14,7 @@ use trailpad_common::traffic::{Counts, KEPT, REFUSED_KEPT, RefusedRequest, Traff
 use uuid::Uuid;
 
 use super::lists::{ACTIVITY_COLUMNS, activity};
-use super::{PostgresAdmin, away, not_found};
-use crate::like::containing;
+use super::{PostgresAdmin, at, away, not_found};
 use crate::postgres::connect::get;
 use crate::postgres::error::unavailable;
 
@@ -20,7 +22,7 @@ use crate::postgres::error::unavailable;
 /// are merged. So a page costs the same wherever it is in the list.
 fn page_sql(column: &str, keys: &str) -> String {
     format!(
-        "SELECT {ACTIVITY_COLUMNS}
+        "SELECT a.id, a.title, m.email, a.\"trigger\", a.event, a.start_time, a.external_id, a.received_at
          FROM ({keys}) AS keys(key)
          CROSS JOIN LATERAL (
              SELECT * FROM activities a
@@ -29,14 +31,13 @@ fn page_sql(column: &str, keys: &str) -> String {
                AND ($4::uuid IS NULL OR a.member_id = $4)
                AND ($5::timestamptz IS NULL OR a.received_at >= $5)
                AND ($6::timestamptz IS NULL OR a.received_at < $6)
-               AND ($7::text IS NULL OR a.title ILIKE $7)
-               AND ($8::timestamptz IS NULL OR (a.received_at, a.id) < ($8, $9))
-             ORDER BY a.received_at DESC, a.id DESC LIMIT $10
+               AND ($7::timestamptz IS NULL OR (a.received_at, a.id) < ($7, $8))
+             ORDER BY a.received_at DESC, a.id DESC LIMIT $9
          ) a
          JOIN members m ON m.id = a.member_id
          JOIN projects p ON p.id = a.project_id AND p.workspace_id = $1
          WHERE ($2::uuid IS NULL OR a.project_id = $2)
-         ORDER BY a.received_at DESC, a.id DESC LIMIT $10"
+         ORDER BY a.received_at DESC, a.id DESC LIMIT $9"
     )
 }
 
@@ -112,31 +113,29 @@ WHERE r.webhook_id = g.webhook_id AND r.id <= (
 
 #[async_trait]
 impl Arrivals for PostgresAdmin {
-    async fn page(&self, query: &ActivityQuery) -> Result<Vec<StoredActivity>, AdminError> {
+    async fn page(&self, query: &ActivityQuery) -> Result<Vec<ListedActivity>, AdminError> {
         let workspace = query.workspace_id.uuid();
         let project = query.project_id.map(|id| id.uuid());
         let webhook = query.webhook_id.map(|id| id.uuid());
         let member = query.member_id.map(|id| id.uuid());
         let (from, until) =
             (query.from.map(Instant::to_datetime), query.until.map(Instant::to_datetime));
-        let title = query.title.as_deref().map(containing);
         let (at, id) = query.after.map(|(at, id)| (at.to_datetime(), id.uuid())).unzip();
         let limit = i64::from(query.limit);
-        let parameters: [(&(dyn ToSql + Sync), Type); 10] = [
+        let parameters: [(&(dyn ToSql + Sync), Type); 9] = [
             (&workspace, Type::UUID),
             (&project, Type::UUID),
             (&webhook, Type::UUID),
             (&member, Type::UUID),
             (&from, Type::TIMESTAMPTZ),
             (&until, Type::TIMESTAMPTZ),
-            (&title, Type::TEXT),
             (&at, Type::TIMESTAMPTZ),
             (&id, Type::UUID),
             (&limit, Type::INT8),
         ];
         let sql = sql_of(query);
         let rows = self.client().await?.query_typed(&sql, &parameters).await.map_err(away)?;
-        Ok(rows.iter().map(activity).collect())
+        Ok(rows.iter().map(listed).collect())
     }
 
     async fn activity(
@@ -158,9 +157,7 @@ impl Arrivals for PostgresAdmin {
         let workspace = workspace_id.uuid();
         let parameters = [(&workspace as _, Type::UUID)];
         let rows = self.client().await?.query_typed(LAST, &parameters).await.map_err(away)?;
-        let last = |row: &tokio_postgres::Row| {
-            (row.get::<_, Uuid>(0).into(), row.get::<_, DateTime<Utc>>(1).into())
-        };
+        let last = |row: &Row| (row.get::<_, Uuid>(0).into(), at(row, 1));
         Ok(rows.iter().map(last).collect())
     }
 
@@ -178,12 +175,11 @@ impl Arrivals for PostgresAdmin {
             (&since as _, Type::TIMESTAMPTZ),
         ];
         let rows = self.client().await?.query_typed(TRAFFIC, &parameters).await.map_err(away)?;
-        let traffic = |row: &tokio_postgres::Row| {
+        let traffic = |row: &Row| {
             let count = |column: usize| u32::try_from(row.get::<_, i32>(column)).unwrap_or(0);
             let counts =
                 Counts { accepted: count(2), refused: count(3), stored: count(4), dead: count(5) };
-            let span = row.get::<_, DateTime<Utc>>(1).into();
-            Traffic { webhook_id: row.get::<_, Uuid>(0).into(), span, counts }
+            Traffic { webhook_id: row.get::<_, Uuid>(0).into(), span: at(row, 1), counts }
         };
         Ok(rows.iter().map(traffic).collect())
     }
@@ -196,12 +192,22 @@ impl Arrivals for PostgresAdmin {
         let (webhook, limit) = (webhook_id.uuid(), i64::from(limit));
         let parameters = [(&webhook as _, Type::UUID), (&limit as _, Type::INT8)];
         let rows = self.client().await?.query_typed(REFUSED, &parameters).await.map_err(away)?;
-        let refused = |row: &tokio_postgres::Row| RefusedRequest {
-            webhook_id,
-            at: row.get::<_, DateTime<Utc>>(0).into(),
-            problem: row.get(1),
-        };
+        let refused =
+            |row: &Row| RefusedRequest { webhook_id, at: at(row, 0), problem: row.get(1) };
         Ok(rows.iter().map(refused).collect())
+    }
+}
+
+fn listed(row: &Row) -> ListedActivity {
+    ListedActivity {
+        id: row.get::<_, Uuid>(0).into(),
+        title: row.get(1),
+        member_email: Email::folded(row.get(2)),
+        trigger: row.get(3),
+        event: row.get(4),
+        start_time: at(row, 5),
+        external_id: row.get(6),
+        received_at: at(row, 7),
     }
 }
 

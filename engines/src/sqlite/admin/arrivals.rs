@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
-use trailpad_common::admin::{ActivityQuery, AdminError, Arrivals, StoredActivity, Traffic};
+use trailpad_common::admin::{
+    ActivityQuery, AdminError, Arrivals, ListedActivity, StoredActivity, Traffic,
+};
+use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
 use trailpad_common::id::{ActivityId, WebhookId, WorkspaceId};
 use trailpad_common::instant::Instant;
@@ -11,8 +14,10 @@ use uuid::Uuid;
 
 use super::lists::{ACTIVITY_COLUMNS, BEGINNING, activity, all};
 use super::{SqliteAdmin, away, micros, not_found};
-use crate::like::containing;
 use crate::sqlite::error::unavailable;
+
+const LISTED_COLUMNS: &str =
+    r#"a.id, a.title, m.email, a."trigger", a.event, a.start_time, a.external_id, a.received_at"#;
 
 const OF_WORKSPACE: &str = "
 FROM activities a
@@ -20,12 +25,11 @@ JOIN members m ON m.id = a.member_id
 JOIN projects p ON p.id = a.project_id AND p.workspace_id = :workspace
 ";
 
-const MATCHING: &str = r"
+const MATCHING: &str = "
 AND (:project IS NULL OR a.project_id = :project)
 AND (:webhook IS NULL OR a.webhook_id = :webhook)
 AND (:member IS NULL OR a.member_id = :member)
 AND a.received_at >= :from
-AND (:title IS NULL OR a.title LIKE :title ESCAPE '\')
 AND (a.received_at, a.id) < (:after_at, :after_id)
 ORDER BY a.received_at DESC, a.id DESC LIMIT :limit
 ";
@@ -62,7 +66,7 @@ DELETE FROM refused_requests WHERE webhook_id = ?1 AND id <= (
 
 #[async_trait]
 impl Arrivals for SqliteAdmin {
-    async fn page(&self, query: &ActivityQuery) -> Result<Vec<StoredActivity>, AdminError> {
+    async fn page(&self, query: &ActivityQuery) -> Result<Vec<ListedActivity>, AdminError> {
         let (column, keys) = self.read(|connection| narrowest(connection, query))?;
         let mut rows = Vec::new();
         // Each key's own newest rows come out of an index in order; others get the connection
@@ -70,7 +74,7 @@ impl Arrivals for SqliteAdmin {
         for key in keys {
             rows.extend(self.read(|connection| page_of(connection, column, key, query))?);
         }
-        rows.sort_by_key(|row: &StoredActivity| std::cmp::Reverse((row.received_at, row.id)));
+        rows.sort_by_key(|row: &ListedActivity| std::cmp::Reverse((row.received_at, row.id)));
         rows.truncate(query.limit as usize);
         Ok(rows)
     }
@@ -147,9 +151,8 @@ fn page_of(
     column: &str,
     key: Uuid,
     query: &ActivityQuery,
-) -> Result<Vec<StoredActivity>, AdminError> {
-    let sql =
-        format!("SELECT {ACTIVITY_COLUMNS} {OF_WORKSPACE} WHERE a.{column} = :key {MATCHING}");
+) -> Result<Vec<ListedActivity>, AdminError> {
+    let sql = format!("SELECT {LISTED_COLUMNS} {OF_WORKSPACE} WHERE a.{column} = :key {MATCHING}");
     // One upper bound alone: of two, SQLite may seek to the wrong one.
     let after = query.after.map_or(BEGINNING, |(at, id)| (micros(at), id.uuid()));
     let until = query.until.map_or(BEGINNING, |until| (micros(until), Uuid::nil()));
@@ -161,12 +164,24 @@ fn page_of(
         ":webhook": query.webhook_id.map(|id| id.uuid()),
         ":member": query.member_id.map(|id| id.uuid()),
         ":from": query.from.map_or(i64::MIN, micros),
-        ":title": query.title.as_deref().map(containing),
         ":after_at": after_at,
         ":after_id": after_id,
         ":limit": query.limit,
     };
-    all(connection, &sql, values, activity)
+    all(connection, &sql, values, listed)
+}
+
+fn listed(row: &Row<'_>) -> rusqlite::Result<ListedActivity> {
+    Ok(ListedActivity {
+        id: row.get::<_, Uuid>(0)?.into(),
+        title: row.get(1)?,
+        member_email: Email::folded(row.get_ref(2)?.as_str()?),
+        trigger: row.get(3)?,
+        event: row.get(4)?,
+        start_time: Instant::from_unix_micros(row.get(5)?),
+        external_id: row.get(6)?,
+        received_at: Instant::from_unix_micros(row.get(7)?),
+    })
 }
 
 fn traffic(row: &Row<'_>) -> rusqlite::Result<Traffic> {

@@ -1,0 +1,60 @@
+//! A search of the titles. No index helps to find a word within a title, and one that did would
+//! cost every insert; so a search looks at rows, newest first, and stops after so many: a person
+//! may then go on from there. Nothing that one viewer searches for holds up the store.
+
+use std::time::{Duration, Instant as Clock};
+
+use trailpad_common::admin::{ActivityQuery, AdminError, Arrivals, ListedActivity};
+use trailpad_common::id::ActivityId;
+use trailpad_common::instant::Instant;
+
+/// Rows of the first step; each further step takes twice as many, up to the most.
+const FIRST_ROWS: u32 = 100;
+const STEP_ROWS_MAX: u32 = 2_000;
+/// What one page looks at.
+const LOOKED_AT_MAX: usize = 50_000;
+const LOOKING_MAX: Duration = Duration::from_secs(1);
+
+/// What a search found.
+pub struct Found {
+    /// At most as many as were wanted.
+    pub activities: Vec<ListedActivity>,
+    /// The last row that was looked at, if there may be more below.
+    pub looked_down_to: Option<(Instant, ActivityId)>,
+}
+
+/// The rows of a query whose title contains the text, whatever the case; at most as many as the
+/// query's limit.
+///
+/// # Errors
+/// The store is away.
+pub async fn search(
+    arrivals: &dyn Arrivals,
+    query: &ActivityQuery,
+    text: &str,
+) -> Result<Found, AdminError> {
+    let (began, text) = (Clock::now(), text.to_lowercase());
+    let mut step = ActivityQuery { limit: FIRST_ROWS, ..query.clone() };
+    let (mut activities, mut looked_at) = (Vec::new(), 0);
+    loop {
+        let rows = arrivals.page(&step).await?;
+        let is_last = rows.len() < step.limit as usize;
+        looked_at += rows.len();
+        for row in rows {
+            step.after = Some((row.received_at, row.id));
+            if row.title.to_lowercase().contains(&text) {
+                activities.push(row);
+            }
+            if activities.len() == query.limit as usize {
+                return Ok(Found { activities, looked_down_to: step.after });
+            }
+        }
+        if is_last {
+            return Ok(Found { activities, looked_down_to: None });
+        }
+        if looked_at >= LOOKED_AT_MAX || began.elapsed() >= LOOKING_MAX {
+            return Ok(Found { activities, looked_down_to: step.after });
+        }
+        step.limit = (step.limit * 2).min(STEP_ROWS_MAX);
+    }
+}
