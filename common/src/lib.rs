@@ -17,7 +17,7 @@ pub mod json;
 pub mod lifecycle;
 pub mod metrics;
 pub mod ports;
-pub mod replay;
+pub mod repair;
 pub mod retry;
 pub mod secret;
 pub mod token;

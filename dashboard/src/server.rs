@@ -14,8 +14,8 @@ use trailpad_common::ports::Queue;
 use crate::assets::asset;
 use crate::error::PageError;
 use crate::pages::{
-    account, activities, dead_letters, general, integrations, members, projects, sign_in, webhook,
-    webhook_actions,
+    account, activities, dead_letter_actions, dead_letters, general, integrations, members,
+    projects, sign_in, webhook, webhook_actions,
 };
 use crate::security;
 use crate::settings::Settings;
@@ -48,7 +48,7 @@ impl DashboardServer {
     pub fn start(
         settings: Settings,
         stores: Stores,
-        queue: &Arc<dyn Queue>,
+        queue: Arc<dyn Queue>,
         lifecycle: LifecycleWatch,
     ) -> Result<Self, StartError> {
         let failed = |error| StartError::Listen(settings.listen, error);
@@ -56,7 +56,7 @@ impl DashboardServer {
         let address = listener.local_addr().map_err(failed)?;
         let url = settings.dashboard_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let ingress_url = settings.ingress_url.clone();
-        let dashboard = Dashboard::new(stores, queue.publisher(), ingress_url, url, lifecycle);
+        let dashboard = Dashboard::new(stores, queue, ingress_url, url, lifecycle);
         Ok(Self { dashboard: web::Data::new(dashboard), listener, settings })
     }
 
@@ -127,7 +127,7 @@ fn routes(app: &mut ServiceConfig) {
         .route("/webhooks/{id}/rotate", post().to(webhook_actions::rotate))
         .route("/webhooks/{id}/revoke", post().to(webhook_actions::revoke))
         .route("/dead-letters", get().to(dead_letters::list))
-        .route("/dead-letters", post().to(dead_letters::act))
+        .route("/dead-letters", post().to(dead_letter_actions::act))
         .route("/dead-letters/{id}", get().to(dead_letters::show))
         .default_service(web::to(nothing));
 }

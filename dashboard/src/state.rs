@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 use trailpad_common::admin::{Admin, Arrivals, DeadLetterAdmin, SignIn};
 use trailpad_common::instant::Instant;
-use trailpad_common::lifecycle::LifecycleWatch;
-use trailpad_common::ports::Publisher;
+use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch};
+use trailpad_common::ports::{Publisher, Queue};
 
+use crate::error::PageError;
 use crate::throttle::Throttle;
 
 /// Pages that are kept up to date at a time.
 const STREAMS_MAX: usize = 128;
 /// How long a person waits for the queue to confirm.
-pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The store, by what is done with it.
 #[derive(Clone)]
@@ -32,8 +33,8 @@ pub struct Stores {
 /// The dashboard.
 pub struct Dashboard {
     pub stores: Stores,
-    /// For test activities and replays.
-    pub publisher: Mutex<Box<dyn Publisher>>,
+    queue: Arc<dyn Queue>,
+    queue_health: HealthWatch,
     pub ingress_url: String,
     pub dashboard_url: String,
     pub throttle: Throttle,
@@ -44,19 +45,31 @@ pub struct Dashboard {
 impl Dashboard {
     pub fn new(
         stores: Stores,
-        publisher: Box<dyn Publisher>,
+        queue: Arc<dyn Queue>,
         ingress_url: String,
         dashboard_url: String,
         lifecycle: LifecycleWatch,
     ) -> Self {
         Self {
             stores,
-            publisher: Mutex::new(publisher),
+            queue_health: queue.publish_health(),
+            queue,
             ingress_url: ingress_url.trim_end_matches('/').to_owned(),
             dashboard_url: dashboard_url.trim_end_matches('/').to_owned(),
             throttle: Throttle::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             lifecycle,
+        }
+    }
+
+    /// For a test activity or a replay: a publisher of its own, so that none waits for another.
+    ///
+    /// # Errors
+    /// The queue is away.
+    pub fn publisher(&self) -> Result<Box<dyn Publisher>, PageError> {
+        match &*self.queue_health.borrow() {
+            Health::Up => Ok(self.queue.publisher()),
+            Health::Down(why) => Err(PageError::Away(format!("The queue is away: {why}"))),
         }
     }
 }

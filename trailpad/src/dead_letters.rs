@@ -4,12 +4,12 @@ use std::io::Write;
 use std::time::Duration;
 
 use tokio::time::{Instant as Clock, sleep_until};
-use trailpad_common::admin::{Action, BuriedLetter, DeadLetterAdmin, DeadLetterFilter, Page};
+use trailpad_common::admin::{BuriedLetter, DeadLetterAdmin, DeadLetterFilter, Page};
 use trailpad_common::failure::{Reason, Unavailable};
 use trailpad_common::id::ActivityId;
 use trailpad_common::lifecycle::Health;
 use trailpad_common::ports::Queue;
-use trailpad_common::replay::{PageReplayed, replay_page};
+use trailpad_common::repair::{PageRepaired, discard_page, replay_page};
 
 use crate::cli::{CommandArgs, DeadLetterCommand, QueueArgs, WhichArgs};
 use crate::commands::{ago, duration, email, webhook_id, wrong};
@@ -149,13 +149,13 @@ async fn replay(
     let mut publisher = queue.publisher();
     let bar = render::progress("replaying", admin.count_dead_letters(filter).await?);
     let step = STEP_LETTERS.min(rate.max(1));
-    let (mut total, mut at) = (PageReplayed::default(), Clock::now());
+    let (mut total, mut at) = (PageRepaired::default(), Clock::now());
     loop {
         let page = replay_page(admin, &mut *publisher, filter, total.next, step, by).await?;
-        total.replayed += page.replayed;
+        total.done += page.done;
         total.unreadable += page.unreadable;
         total.next = page.next;
-        bar.set_position(total.replayed);
+        bar.set_position(total.done);
         if total.next.is_none() {
             break;
         }
@@ -163,7 +163,7 @@ async fn replay(
         sleep_until(at).await;
     }
     bar.finish_and_clear();
-    let PageReplayed { replayed, unreadable, .. } = total;
+    let PageRepaired { done: replayed, unreadable, .. } = total;
     let mut sentence = format!("{replayed} dead {} replayed.", noun(replayed));
     if unreadable > 0 {
         sentence.push_str(&format!(
@@ -183,13 +183,10 @@ async fn discard(
 ) -> Result<(), Failure> {
     let (mut discarded, mut after) = (0_u64, None);
     loop {
-        let page = Page { after, limit: PAGE_LETTERS, with_payload: false };
-        let letters = admin.dead_letters(filter, page).await?;
-        let ids: Vec<ActivityId> = letters.iter().map(|letter| letter.id).collect();
-        admin.mark_dead_letters(&ids, Action::Discard, by).await?;
-        discarded += ids.len() as u64;
-        after = letters.last().map(|last| (last.dead_at, last.id));
-        if ids.len() < PAGE_LETTERS as usize {
+        let page = discard_page(admin, filter, after, PAGE_LETTERS, by).await?;
+        discarded += page.done;
+        after = page.next;
+        if after.is_none() {
             break;
         }
     }

@@ -20,7 +20,7 @@ pub enum Failure {
     AmqpUrl(#[from] trailpad_engines::rabbitmq::BadUrl),
     /// A replay ended early.
     #[error("{0}")]
-    Replay(#[from] trailpad_common::replay::ReplayError),
+    Replay(#[from] trailpad_common::repair::ReplayError),
     /// The data directory can't be used.
     #[error("{0}")]
     DataDir(#[from] trailpad_engines::sqlite::DataDirError),

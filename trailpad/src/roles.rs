@@ -71,7 +71,7 @@ pub async fn dashboard(config: DashboardConfig) -> Result<(), Failure> {
     let queue = config.engines.queue("dashboard", &[])?;
     let drain_timeout = config.settings.drain_timeout;
     let stores = config.engines.dashboard()?;
-    let server = DashboardServer::start(config.settings, stores, &queue, lifecycle.watch())?;
+    let server = DashboardServer::start(config.settings, stores, queue, lifecycle.watch())?;
     // Pages are there while the broker is away; only test activities and replays are not.
     let readiness = Readiness::new(lifecycle.watch(), Vec::new());
     ops::start(config.ops_listen, registry, readiness)?;

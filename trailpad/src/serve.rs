@@ -56,7 +56,7 @@ pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(
     let dashboard = DashboardServer::start(
         config.pages.settings(public_url.clone(), drain_timeout),
         engines.dashboard()?,
-        &queue,
+        queue.clone(),
         lifecycle.watch(),
     )?;
     let worker = Worker::new(worker, queue, store, traffic, &registry, lifecycle.watch(), tracer)?;

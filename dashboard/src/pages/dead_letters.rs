@@ -2,24 +2,20 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
-use trailpad_common::admin::{Action, BuriedLetter, DeadLetterFilter, DeadLetterState, Page};
+use trailpad_common::admin::{BuriedLetter, DeadLetterFilter, DeadLetterState, Page};
 use trailpad_common::failure::Reason;
-use trailpad_common::id::ActivityId;
-use trailpad_common::replay::{ReplayError, replay_page};
+use trailpad_common::instant::Instant;
 
 use super::activities::{format_place, parse_place};
+use super::dead_letter_actions::done_sentence;
 use super::pretty::pretty;
-use super::see;
 use crate::error::PageError;
 use crate::fields::Fields;
-use crate::layout::{Place, counted, csrf, empty, grouped, notice, page, shown, time};
-use crate::session::{Post, Viewer};
-use crate::state::{Dashboard, PUBLISH_TIMEOUT};
+use crate::layout::{Place, csrf, empty, grouped, notice, page, shown, time};
+use crate::session::Viewer;
+use crate::state::Dashboard;
 
 const PAGE_ROWS: u32 = 50;
-/// Dead letters that one click replays or discards; the page says how many are left.
-const AT_ONCE_MAX: u64 = 5_000;
-const STEP: u32 = 500;
 
 /// `GET /dead-letters`
 pub async fn list(
@@ -30,6 +26,8 @@ pub async fn list(
     viewer.must_manage()?;
     let fields = Fields::parse(request.query_string().as_bytes());
     let (filter, store) = (filter(&viewer, &fields)?, &dashboard.stores.dead_letters);
+    // Taken before the list is read.
+    let seen = Instant::now();
     let after = fields.get("after").map(parse_place).transpose()?;
     let wanted = Page { after, limit: PAGE_ROWS + 1, with_payload: false };
     let mut letters = store.dead_letters(&filter, wanted).await?;
@@ -51,6 +49,7 @@ pub async fn list(
             form method="post" action="/dead-letters" {
                 (csrf(&viewer))
                 input type="hidden" name="query" value=(fields.with("after", None));
+                input type="hidden" name="seen" value=(seen);
                 (table(&letters))
                 div.row {
                     button name="do" value="replay" { "Replay selected" }
@@ -122,99 +121,16 @@ pub async fn show(
     Ok(page(&viewer, Place::DeadLetters, "Dead letter", &body))
 }
 
-/// `POST /dead-letters`: replays or discards those that are selected, or all that match.
-pub async fn act(dashboard: web::Data<Dashboard>, post: Post) -> Result<HttpResponse, PageError> {
-    let Post { viewer, fields } = &post;
-    viewer.must_manage()?;
-    let query = Fields::parse(fields.raw("query").as_bytes());
-    let matching = || {
-        Ok::<_, PageError>(vec![DeadLetterFilter { with_ended: false, ..filter(viewer, &query)? }])
-    };
-    let (what, filters) = match fields.raw("do") {
-        "replay" => ("replayed", selected(viewer, fields)?),
-        "discard" => ("discarded", selected(viewer, fields)?),
-        "replay-all" => ("replayed", matching()?),
-        "discard-all" => ("discarded", matching()?),
-        _ => return Err(PageError::NotFound),
-    };
-    let mut count = 0;
-    for filter in &filters {
-        count += match what {
-            "replayed" => replay(&dashboard, viewer, filter).await?,
-            _ => discard(&dashboard, viewer, filter).await?,
-        };
-    }
-    Ok(see(&format!("/dead-letters?{}", query.with("done", Some(&format!("{what}.{count}"))))))
-}
-
-fn of_workspace(viewer: &Viewer) -> DeadLetterFilter {
+/// The open ones of the viewer's workspace.
+pub fn of_workspace(viewer: &Viewer) -> DeadLetterFilter {
     DeadLetterFilter {
         workspace: Some(viewer.workspace().to_owned()),
         ..DeadLetterFilter::default()
     }
 }
 
-/// Each that is selected, if it is one of this workspace.
-fn selected(viewer: &Viewer, fields: &Fields) -> Result<Vec<DeadLetterFilter>, PageError> {
-    let ids: Result<Vec<ActivityId>, _> = fields.all("id").map(str::parse).collect();
-    let ids = ids.map_err(|_| PageError::NotFound)?;
-    if ids.is_empty() {
-        return Err(PageError::Refused(
-            "Nothing is selected: go back and tick the dead letters you mean".into(),
-        ));
-    }
-    let of = |id| DeadLetterFilter { id: Some(id), ..of_workspace(viewer) };
-    Ok(ids.into_iter().take(PAGE_ROWS as usize).map(of).collect())
-}
-
-async fn replay(
-    dashboard: &Dashboard,
-    viewer: &Viewer,
-    filter: &DeadLetterFilter,
-) -> Result<u64, PageError> {
-    let (mut after, mut count) = (None, 0);
-    let by = viewer.person.email.as_str();
-    while count < AT_ONCE_MAX {
-        let step = async {
-            let mut publisher = dashboard.publisher.lock().await;
-            replay_page(&*dashboard.stores.dead_letters, &mut **publisher, filter, after, STEP, by)
-                .await
-        };
-        let done = tokio::time::timeout(PUBLISH_TIMEOUT, step).await;
-        let done = done.map_err(|_| PageError::Away("The queue did not confirm in time".into()))?;
-        let done = done.map_err(|error| match error {
-            ReplayError::Publish(error) => PageError::Away(format!("A replay was {error}")),
-            ReplayError::Admin(error) => error.into(),
-        })?;
-        count += done.replayed;
-        after = match done.next {
-            Some(next) => Some(next),
-            None => break,
-        };
-    }
-    Ok(count)
-}
-
-async fn discard(
-    dashboard: &Dashboard,
-    viewer: &Viewer,
-    filter: &DeadLetterFilter,
-) -> Result<u64, PageError> {
-    let (store, mut count) = (&dashboard.stores.dead_letters, 0);
-    let wanted = Page { after: None, limit: STEP, with_payload: false };
-    while count < AT_ONCE_MAX {
-        let letters = store.dead_letters(filter, wanted).await?;
-        let ids: Vec<ActivityId> = letters.iter().map(|letter| letter.id).collect();
-        if ids.is_empty() {
-            break;
-        }
-        store.mark_dead_letters(&ids, Action::Discard, viewer.person.email.as_str()).await?;
-        count += ids.len() as u64;
-    }
-    Ok(count)
-}
-
-fn filter(viewer: &Viewer, fields: &Fields) -> Result<DeadLetterFilter, PageError> {
+/// What a query string asks for.
+pub fn filter(viewer: &Viewer, fields: &Fields) -> Result<DeadLetterFilter, PageError> {
     Ok(DeadLetterFilter {
         webhook_id: fields.id("webhook")?,
         reason: fields.get("reason").map(str::to_owned),
@@ -277,17 +193,4 @@ fn state(state: DeadLetterState) -> Markup {
         DeadLetterState::Discarded => "",
     };
     html! { span.badge.(class) { (state.as_str()) } }
-}
-
-/// `replayed.12` in words; anything else is nothing of ours.
-fn done_sentence(text: &str) -> Option<String> {
-    let (what, count) = text.split_once('.')?;
-    let count = counted(count.parse().ok()?, "dead letter was", "dead letters were");
-    match what {
-        "replayed" => Some(format!(
-            "{count} replayed: each is stored shortly, or comes back here with its reason."
-        )),
-        "discarded" => Some(format!("{count} discarded.")),
-        _ => None,
-    }
 }

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod activities;
+pub mod dead_letter_actions;
 pub mod dead_letters;
 pub mod general;
 pub mod integrations;

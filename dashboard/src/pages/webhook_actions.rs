@@ -47,10 +47,8 @@ pub async fn test(dashboard: Shared, id: web::Path<String>, post: Post) -> Answe
         activity: &activity,
     });
     let body = batch.finish();
-    let publishing = async {
-        let mut publisher = dashboard.publisher.lock().await;
-        publisher.publish(Destination::Activities, MessageKind::Activities, &body).await
-    };
+    let mut publisher = dashboard.publisher()?;
+    let publishing = publisher.publish(Destination::Activities, MessageKind::Activities, &body);
     match tokio::time::timeout(PUBLISH_TIMEOUT, publishing).await {
         Ok(Ok(())) => Ok(see(&format!("/webhooks/{}?sent={id}", webhook.id))),
         Ok(Err(error)) => Err(PageError::Away(format!("The activity was {error}"))),

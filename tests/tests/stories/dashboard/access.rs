@@ -199,7 +199,7 @@ async fn every_route_refuses_who_has_no_business_there_and_shows_scripts_as_text
     }
     // Ids of another workspace in a form or a query find nothing.
     let answer = other.post("/dead-letters", &format!("do=discard&id={dead}")).await;
-    assert_eq!(answer.headers["location"], "/dead-letters?done=discarded.0");
+    assert_eq!(answer.headers["location"], "/dead-letters?done=discarded.0.0");
     for query in [format!("project={project}"), format!("webhook={webhook}")] {
         let text = other.ask("GET", &format!("/activities?{query}"), "").await.text();
         assert!(!text.contains(&activity), "{query}");

@@ -1,6 +1,7 @@
-//! Replaying dead letters: publish, await the confirm, then mark. An end in between, even by
-//! `kill -9`, loses nothing, and what is then published again is stored once: an activity keeps
-//! its id.
+//! What people do about dead letters, a page at a time.
+//!
+//! A replay publishes, awaits the confirm, then marks. An end in between, even by `kill -9`, loses
+//! nothing, and what is then published again is stored once: an activity keeps its id.
 
 use crate::admin::{Action, AdminError, BuriedLetter, DeadLetterAdmin, DeadLetterFilter, Page};
 use crate::envelope::{Batch, Envelope};
@@ -25,10 +26,10 @@ pub enum ReplayError {
 
 /// What became of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PageReplayed {
-    /// Published and marked.
-    pub replayed: u64,
-    /// Left alone: bytes that no worker could read.
+pub struct PageRepaired {
+    /// Replayed, or discarded.
+    pub done: u64,
+    /// Not replayed: bytes that no worker could read.
     pub unreadable: u64,
     /// Where the next page begins; none: this was the last.
     pub next: Option<(Instant, ActivityId)>,
@@ -45,24 +46,47 @@ pub async fn replay_page(
     after: Option<(Instant, ActivityId)>,
     limit: u32,
     by: &str,
-) -> Result<PageReplayed, ReplayError> {
+) -> Result<PageRepaired, ReplayError> {
     let page = Page { after, limit, with_payload: true };
     let letters = admin.dead_letters(filter, page).await?;
-    let is_last = letters.len() < limit as usize;
-    let next = letters.last().filter(|_| !is_last).map(|last| (last.dead_at, last.id));
-    let mut done = PageReplayed { next, ..PageReplayed::default() };
+    let next = next(&letters, limit);
+    let mut repaired = PageRepaired { next, ..PageRepaired::default() };
     let mut message = Message::default();
     for letter in &letters {
         match envelope(letter) {
             Some(envelope) => message.push(&envelope),
-            None => done.unreadable += 1,
+            None => repaired.unreadable += 1,
         }
         if message.bytes >= MESSAGE_BYTES {
-            done.replayed += std::mem::take(&mut message).send(admin, publisher, by).await?;
+            repaired.done += std::mem::take(&mut message).send(admin, publisher, by).await?;
         }
     }
-    done.replayed += message.send(admin, publisher, by).await?;
-    Ok(done)
+    repaired.done += message.send(admin, publisher, by).await?;
+    Ok(repaired)
+}
+
+/// Discards the dead letters of one page, at most `limit`.
+///
+/// # Errors
+/// The store is away.
+pub async fn discard_page(
+    admin: &dyn DeadLetterAdmin,
+    filter: &DeadLetterFilter,
+    after: Option<(Instant, ActivityId)>,
+    limit: u32,
+    by: &str,
+) -> Result<PageRepaired, AdminError> {
+    let page = Page { after, limit, with_payload: false };
+    let letters = admin.dead_letters(filter, page).await?;
+    let ids: Vec<ActivityId> = letters.iter().map(|letter| letter.id).collect();
+    admin.mark_dead_letters(&ids, Action::Discard, by).await?;
+    Ok(PageRepaired { done: ids.len() as u64, unreadable: 0, next: next(&letters, limit) })
+}
+
+/// Where the next page begins, if this one is full.
+fn next(letters: &[BuriedLetter], limit: u32) -> Option<(Instant, ActivityId)> {
+    let last = letters.last().filter(|_| letters.len() == limit as usize);
+    last.map(|last| (last.dead_at, last.id))
 }
 
 /// The activity as it was accepted, with all its attempts before it; none: it is unreadable.
