@@ -72,7 +72,7 @@ pub fn page(viewer: &Viewer, place: Place, title: &str, body: &Markup) -> HttpRe
                 }
             }
             main id="main" {
-                p.workspace { (viewer.workspace()) }
+                p.workspace { (viewer.person.workspace) }
                 @if in_settings {
                     h1 { "Workspace Settings" }
                     nav.tabs aria-label="Workspace Settings" {

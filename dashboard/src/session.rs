@@ -7,6 +7,7 @@ use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use trailpad_common::admin::{Person, Role};
+use trailpad_common::id::WorkspaceId;
 use trailpad_common::token::SecretHash;
 
 use crate::error::PageError;
@@ -48,8 +49,9 @@ impl Viewer {
         if self.manages() { Ok(()) } else { Err(PageError::Forbidden) }
     }
 
-    pub fn workspace(&self) -> &str {
-        &self.person.workspace
+    /// The workspace that everything they see is of.
+    pub fn workspace(&self) -> WorkspaceId {
+        self.person.workspace_id
     }
 }
 

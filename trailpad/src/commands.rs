@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use trailpad_common::admin::{ActivityFilter, Admin, NewWebhook, Role, Webhook, one_time_link};
+use trailpad_common::admin::{
+    ActivityFilter, Admin, AdminError, NewWebhook, Role, Webhook, Workspace, one_time_link,
+};
 use trailpad_common::email::Email;
-use trailpad_common::id::WebhookId;
+use trailpad_common::id::{MemberId, ProjectId, WebhookId};
 use trailpad_common::instant::Instant;
 use trailpad_common::token::NewToken;
 use trailpad_engines::postgres;
@@ -58,20 +60,24 @@ pub async fn member(command: MemberCommand) -> Done {
     match command {
         MemberCommand::Add { workspace, email: address, role, args } => {
             let role = Role::named(&role).unwrap_or(Role::Member);
-            let member = admin(&args)?.add_member(&workspace, &email(&address)?, role).await?;
-            let waiting = dead_letters::waiting_for(&args, &workspace, &address).await?;
+            let (admin, address) = (admin(&args)?, email(&address)?);
+            let workspace = admin.workspace(&workspace).await?;
+            let member = admin.add_member(workspace.id, &address, role).await?;
+            let waiting = dead_letters::waiting_for(&args, &workspace, address).await?;
             render::one(args.json, Shown::member(&member).with_hint(waiting));
         }
         MemberCommand::Invite { workspace, email: address, dashboard_url, args } => {
             let (store, data_dir) = (config::store(&args.store)?, config::data_dir(&args.store));
             let sign_in = engines::sign_in(&store, &data_dir)?;
             let email = email(&address)?;
-            let path = one_time_link(&*sign_in, &workspace, &email).await?;
+            let workspace = admin(&args)?.workspace(&workspace).await?;
+            let path = one_time_link(&*sign_in, workspace.id, &email).await?;
             let link = format!("{}{path}", dashboard_url.trim_end_matches('/'));
             render::one(args.json, Shown::invitation(&email, &link));
         }
         MemberCommand::List { workspace, args } => {
-            let members = admin(&args)?.members(&workspace).await?;
+            let admin = admin(&args)?;
+            let members = admin.members(admin.workspace(&workspace).await?.id).await?;
             let hint = "There are no members: add one with `trailpad member add`.";
             render::many(args.json, members.iter().map(Shown::member), hint);
         }
@@ -83,12 +89,14 @@ pub async fn member(command: MemberCommand) -> Done {
 pub async fn project(command: ProjectCommand) -> Done {
     match command {
         ProjectCommand::Create { workspace, name, args } => {
-            let project =
-                admin(&args)?.create_project(&workspace, nonblank("name", &name)?).await?;
+            let (admin, name) = (admin(&args)?, nonblank("name", &name)?);
+            let workspace = admin.workspace(&workspace).await?;
+            let project = admin.create_project(workspace.id, name).await?;
             render::one(args.json, Shown::project(&project));
         }
         ProjectCommand::List { workspace, args } => {
-            let projects = admin(&args)?.projects(&workspace).await?;
+            let admin = admin(&args)?;
+            let projects = admin.projects(admin.workspace(&workspace).await?.id).await?;
             let hint = "There are no projects: make one with `trailpad project create`.";
             render::many(args.json, projects.iter().map(Shown::project), hint);
         }
@@ -100,23 +108,37 @@ pub async fn project(command: ProjectCommand) -> Done {
 pub async fn webhook(command: WebhookCommand) -> Done {
     match command {
         WebhookCommand::Create { workspace, project, name, creator, url, args } => {
-            let token = NewToken::generate();
-            let creator = email(&creator)?;
+            let (admin, token) = (admin(&args)?, NewToken::generate());
             let name = nonblank("name", &name)?.to_owned();
-            let new = NewWebhook { workspace, project, name, creator, token: token.presented };
-            let webhook = admin(&args)?.create_webhook(&new).await?;
+            let creator = email(&creator)?;
+            let workspace = admin.workspace(&workspace).await?;
+            let new = NewWebhook {
+                workspace_id: workspace.id,
+                project_id: project_named(&*admin, &workspace, &project).await?,
+                creator_id: member_of(&*admin, &workspace, &creator).await?,
+                name,
+                token: token.presented,
+            };
+            let webhook = admin.create_webhook(&new).await?;
             show_url(args.json, &webhook, &url.public_url, &token);
         }
         WebhookCommand::List { workspace, args } => {
-            let webhooks = admin(&args)?.webhooks(workspace.as_deref()).await?;
+            let admin = admin(&args)?;
+            let workspace = match workspace {
+                Some(name) => Some(admin.workspace(&name).await?.id),
+                None => None,
+            };
+            let webhooks = admin.webhooks(workspace).await?;
             let hint = "There are no webhooks: make one with `trailpad webhook create`.";
             render::many(args.json, webhooks.iter().map(Shown::webhook), hint);
         }
         WebhookCommand::Rotate { id, grace, url, args } => {
             let (id, grace) = (webhook_id(&id)?, duration("grace", &grace)?);
             let admin = admin(&args)?;
-            let token = NewToken::for_public_id(admin.webhook(id).await?.public_id);
-            let webhook = admin.rotate_webhook(id, token.presented, after(grace)).await?;
+            let webhook = admin.webhook(id).await?;
+            let token = NewToken::for_public_id(webhook.public_id);
+            let (since, until) = (webhook.revision, after(grace));
+            let webhook = admin.rotate_webhook(id, since, token.presented, until).await?;
             show_url(args.json, &webhook, &url.public_url, &token);
         }
         WebhookCommand::Revoke { id, args } => {
@@ -138,7 +160,41 @@ pub async fn activity(command: ActivityCommand) -> Done {
     Ok(())
 }
 
-fn admin(args: &CommandArgs) -> Result<Box<dyn Admin>, Failure> {
+/// The project of a name.
+pub async fn project_named(
+    admin: &dyn Admin,
+    workspace: &Workspace,
+    name: &str,
+) -> Result<ProjectId, Failure> {
+    let projects = admin.projects(workspace.id).await?;
+    let found = projects.iter().find(|project| project.name == name);
+    found.map(|project| project.id).ok_or_else(|| {
+        let workspace = &workspace.name;
+        not_found(format!("workspace {workspace:?} has no project named {name:?}: make it with `trailpad project create`"))
+    })
+}
+
+/// The member of an address.
+pub async fn member_of(
+    admin: &dyn Admin,
+    workspace: &Workspace,
+    email: &Email,
+) -> Result<MemberId, Failure> {
+    let members = admin.members(workspace.id).await?;
+    let found = members.iter().find(|member| member.email == *email);
+    found.map(|member| member.id).ok_or_else(|| {
+        let workspace = &workspace.name;
+        not_found(format!(
+            "{email} is no member of workspace {workspace:?}: add them with `trailpad member add`"
+        ))
+    })
+}
+
+fn not_found(sentence: String) -> Failure {
+    AdminError::NotFound(sentence).into()
+}
+
+pub fn admin(args: &CommandArgs) -> Result<Box<dyn Admin>, Failure> {
     engines::admin(&config::store(&args.store)?, &config::data_dir(&args.store))
 }
 

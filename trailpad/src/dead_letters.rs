@@ -4,7 +4,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use tokio::time::{Instant as Clock, sleep_until};
-use trailpad_common::admin::{BuriedLetter, DeadLetterAdmin, DeadLetterFilter, Page};
+use trailpad_common::admin::{BuriedLetter, DeadLetterAdmin, DeadLetterFilter, Page, Workspace};
+use trailpad_common::email::Email;
 use trailpad_common::failure::{Reason, Unavailable};
 use trailpad_common::id::ActivityId;
 use trailpad_common::lifecycle::Health;
@@ -12,7 +13,7 @@ use trailpad_common::ports::Queue;
 use trailpad_common::repair::{PageRepaired, discard_page, replay_page};
 
 use crate::cli::{CommandArgs, DeadLetterCommand, QueueArgs, WhichArgs};
-use crate::commands::{ago, duration, email, webhook_id, wrong};
+use crate::commands::{self, ago, duration, email, webhook_id, wrong};
 use crate::config;
 use crate::engines::dead_letter_admin;
 use crate::failure::Failure;
@@ -28,12 +29,12 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn dead_letter(command: DeadLetterCommand) -> Result<(), Failure> {
     match command {
         DeadLetterCommand::List { which, all, limit, args } => {
-            let filter = DeadLetterFilter { with_ended: all, ..which.filter(None)? };
+            let filter = DeadLetterFilter { with_ended: all, ..which.filter(None, &args).await? };
             list(&filter, limit, &args).await
         }
         DeadLetterCommand::Show { id, payload, args } => show(&id, payload, &args).await,
         DeadLetterCommand::Replay { id, which, all, dry_run, rate, by, queue, args } => {
-            let filter = which.chosen(id.as_deref(), all)?;
+            let filter = which.chosen(id.as_deref(), all, &args).await?;
             let admin = admin(&args)?;
             match dry_run {
                 true => foretell(&*admin, &filter, "be replayed", &args).await,
@@ -41,7 +42,7 @@ pub async fn dead_letter(command: DeadLetterCommand) -> Result<(), Failure> {
             }
         }
         DeadLetterCommand::Discard { id, which, all, yes, by, args } => {
-            let filter = which.chosen(id.as_deref(), all)?;
+            let filter = which.chosen(id.as_deref(), all, &args).await?;
             let admin = admin(&args)?;
             match yes {
                 false => {
@@ -54,16 +55,24 @@ pub async fn dead_letter(command: DeadLetterCommand) -> Result<(), Failure> {
 }
 
 impl WhichArgs {
-    fn filter(&self, id: Option<&str>) -> Result<DeadLetterFilter, Failure> {
+    async fn filter(
+        &self,
+        id: Option<&str>,
+        args: &CommandArgs,
+    ) -> Result<DeadLetterFilter, Failure> {
         if let Some(reason) = self.reason.as_deref().filter(|name| Reason::named(name).is_none()) {
             let known: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
             return Err(wrong(format!("--reason {reason:?} is none of {}", known.join(", "))));
         }
         let before =
             self.older_than.as_deref().map(|age| duration("older-than", age)).transpose()?;
+        let workspace_id = match &self.workspace {
+            Some(name) => Some(commands::admin(args)?.workspace(name).await?.id),
+            None => None,
+        };
         Ok(DeadLetterFilter {
             id: id.map(dead_letter_id).transpose()?,
-            workspace: self.workspace.clone(),
+            workspace_id,
             webhook_id: self.webhook.as_deref().map(webhook_id).transpose()?,
             reason: self.reason.clone(),
             member_email: self.member.as_deref().map(email).transpose()?,
@@ -73,8 +82,13 @@ impl WhichArgs {
     }
 
     /// A filter for a change: everything has to be asked for by name.
-    fn chosen(&self, id: Option<&str>, all: bool) -> Result<DeadLetterFilter, Failure> {
-        let filter = self.filter(id)?;
+    async fn chosen(
+        &self,
+        id: Option<&str>,
+        all: bool,
+        args: &CommandArgs,
+    ) -> Result<DeadLetterFilter, Failure> {
+        let filter = self.filter(id, args).await?;
         if filter == DeadLetterFilter::default() && !all {
             return Err(wrong("name one by its ID, choose with --reason, --member, --webhook, --workspace or --older-than, or say --all".into()));
         }
@@ -198,18 +212,18 @@ async fn discard(
 /// How many dead letters wait for a member that was just added, with the command that helps them.
 pub async fn waiting_for(
     args: &CommandArgs,
-    workspace: &str,
-    address: &str,
+    workspace: &Workspace,
+    address: Email,
 ) -> Result<Option<String>, Failure> {
     let filter = DeadLetterFilter {
-        workspace: Some(workspace.to_owned()),
-        member_email: Some(email(address)?),
+        workspace_id: Some(workspace.id),
+        member_email: Some(address.clone()),
         reason: Some(Reason::UnknownMember.as_str().to_owned()),
         ..DeadLetterFilter::default()
     };
     let count = admin(args)?.count_dead_letters(&filter).await?;
     Ok((count > 0).then(|| {
-        let address = filter.member_email.map(|email| email.to_string()).unwrap_or_default();
+        let workspace = &workspace.name;
         format!(
             "{count} dead {} for this member. To store what waits:\n\n  trailpad dead-letter replay --workspace {workspace:?} --member {address}",
             if count == 1 { "letter waits" } else { "letters wait" }

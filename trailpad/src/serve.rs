@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use prometheus::Registry;
-use trailpad_common::admin::{Admin, AdminError, NewWebhook, Webhook, one_time_link};
+use trailpad_common::admin::{Admin, AdminError, NewWebhook, Role, Webhook, one_time_link};
 use trailpad_common::email::Email;
 use trailpad_common::lifecycle::{Lifecycle, Readiness};
 use trailpad_common::token::NewToken;
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::otlp::{self, TraceConfig};
 use crate::roles::run_worker;
 use crate::welcome::Welcome;
-use crate::{ops, signals};
+use crate::{commands, ops, signals};
 
 const WORKSPACE: &str = "My Workspace";
 const PROJECT: &str = "My Project";
@@ -72,7 +72,7 @@ pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(
         Some((webhook, token)) => {
             let url = format!("{public_url}/webhooks/ingress/{}", token.reveal());
             let sign_in = sign_in(&engines.store, &engines.data_dir)?;
-            let path = one_time_link(&*sign_in, WORKSPACE, &config.owner).await?;
+            let path = one_time_link(&*sign_in, webhook.workspace_id, &config.owner).await?;
             let link = format!("{}{path}", dashboard.url());
             Some(First { webhook, url, link })
         }
@@ -98,16 +98,15 @@ async fn first_webhook(
         return Ok(None);
     }
     is_there_or_made(admin.create_workspace(WORKSPACE, owner).await)?;
-    is_there_or_made(admin.create_project(WORKSPACE, PROJECT).await)?;
-    is_there_or_made(
-        admin.add_member(WORKSPACE, owner, trailpad_common::admin::Role::Owner).await,
-    )?;
+    let workspace = admin.workspace(WORKSPACE).await?;
+    is_there_or_made(admin.create_project(workspace.id, PROJECT).await)?;
+    is_there_or_made(admin.add_member(workspace.id, owner, Role::Owner).await)?;
     let token = NewToken::generate();
     let new = NewWebhook {
-        workspace: WORKSPACE.to_owned(),
-        project: PROJECT.to_owned(),
+        workspace_id: workspace.id,
+        project_id: commands::project_named(admin, &workspace, PROJECT).await?,
+        creator_id: commands::member_of(admin, &workspace, owner).await?,
         name: WEBHOOK.to_owned(),
-        creator: owner.clone(),
         token: token.presented,
     };
     Ok(Some((admin.create_webhook(&new).await?, token)))

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::AdminError;
 use crate::email::Email;
-use crate::id::{ActivityId, WebhookId};
+use crate::id::{ActivityId, WebhookId, WorkspaceId};
 use crate::instant::Instant;
 
 /// Which dead letters; what is not named does not matter.
@@ -12,8 +12,8 @@ use crate::instant::Instant;
 pub struct DeadLetterFilter {
     /// Only this one.
     pub id: Option<ActivityId>,
-    /// Only those of this workspace, by its name.
-    pub workspace: Option<String>,
+    /// Only those of this workspace.
+    pub workspace_id: Option<WorkspaceId>,
     /// Only those of this webhook.
     pub webhook_id: Option<WebhookId>,
     /// Only those that are dead for this reason, by its stable name.

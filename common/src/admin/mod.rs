@@ -100,14 +100,14 @@ pub struct Project {
 /// A webhook to be made.
 #[derive(Clone, Debug)]
 pub struct NewWebhook {
-    /// The workspace's name.
-    pub workspace: String,
-    /// The project's name.
-    pub project: String,
+    /// The workspace; project and creator have to be of it.
+    pub workspace_id: WorkspaceId,
+    /// The project.
+    pub project_id: ProjectId,
     /// The webhook's name.
     pub name: String,
     /// The member whom activities without memberEmail are assigned to.
-    pub creator: Email,
+    pub creator_id: MemberId,
     /// What is stored of its token.
     pub token: PresentedToken,
 }
@@ -117,7 +117,9 @@ pub struct NewWebhook {
 pub struct Webhook {
     /// Its identifier.
     pub id: WebhookId,
-    /// Its workspace's name.
+    /// Its workspace.
+    pub workspace_id: WorkspaceId,
+    /// That workspace's name.
     pub workspace: String,
     /// Its project's name.
     pub project: String,
@@ -131,6 +133,19 @@ pub struct Webhook {
     pub created_at: Instant,
     /// When it was revoked.
     pub revoked_at: Option<Instant>,
+    /// Another one after each change of its token.
+    pub revision: i64,
+}
+
+impl Webhook {
+    /// Why a rotation changed nothing, in a sentence.
+    pub fn why_not_rotated(&self) -> String {
+        let name = &self.name;
+        match self.revoked_at {
+            Some(_) => format!("webhook {name:?} is revoked, which is for ever: create a new one"),
+            None => format!("the token of webhook {name:?} was changed a moment ago: look again"),
+        }
+    }
 }
 
 /// Which activities to list; newest received first.
@@ -177,8 +192,8 @@ pub struct StoredActivity {
     pub stored_at: Instant,
 }
 
-/// The operations. Names are given as people know them; what does not exist or clashes is told
-/// in a sentence.
+/// The operations. What does not exist or clashes is told in a sentence. A workspace is meant by
+/// its identifier, because its name may be another's a moment later.
 #[async_trait]
 pub trait Admin: Send + Sync {
     /// Makes a workspace and its owner.
@@ -188,46 +203,58 @@ pub trait Admin: Send + Sync {
         owner: &Email,
     ) -> Result<(Workspace, Member), AdminError>;
 
+    /// The workspace of a name.
+    async fn workspace(&self, name: &str) -> Result<Workspace, AdminError>;
+
     /// Adds a member; one whose membership had ended is a member again.
     async fn add_member(
         &self,
-        workspace: &str,
+        workspace: WorkspaceId,
         email: &Email,
         role: Role,
     ) -> Result<Member, AdminError>;
 
     /// Gives a workspace another name.
-    async fn rename_workspace(&self, workspace: &str, name: &str) -> Result<(), AdminError>;
+    async fn rename_workspace(&self, workspace: WorkspaceId, name: &str) -> Result<(), AdminError>;
 
     /// Gives a member another role. A workspace keeps an owner.
-    async fn set_role(&self, workspace: &str, email: &Email, role: Role) -> Result<(), AdminError>;
+    async fn set_role(
+        &self,
+        workspace: WorkspaceId,
+        email: &Email,
+        role: Role,
+    ) -> Result<(), AdminError>;
 
     /// Ends a membership, and with it the member's sessions. A workspace keeps an owner; what the
     /// member created stays, and what was accepted for them is still stored.
-    async fn end_member(&self, workspace: &str, email: &Email) -> Result<(), AdminError>;
+    async fn end_member(&self, workspace: WorkspaceId, email: &Email) -> Result<(), AdminError>;
 
     /// The members of a workspace, by address.
-    async fn members(&self, workspace: &str) -> Result<Vec<Member>, AdminError>;
+    async fn members(&self, workspace: WorkspaceId) -> Result<Vec<Member>, AdminError>;
 
     /// Makes a project.
-    async fn create_project(&self, workspace: &str, name: &str) -> Result<Project, AdminError>;
+    async fn create_project(
+        &self,
+        workspace: WorkspaceId,
+        name: &str,
+    ) -> Result<Project, AdminError>;
 
     /// Gives a project another name.
     async fn rename_project(
         &self,
-        workspace: &str,
+        workspace: WorkspaceId,
         id: ProjectId,
         name: &str,
     ) -> Result<(), AdminError>;
 
     /// The projects of a workspace, by name.
-    async fn projects(&self, workspace: &str) -> Result<Vec<Project>, AdminError>;
+    async fn projects(&self, workspace: WorkspaceId) -> Result<Vec<Project>, AdminError>;
 
     /// Makes a webhook.
     async fn create_webhook(&self, new: &NewWebhook) -> Result<Webhook, AdminError>;
 
     /// The webhooks of a workspace, or of all, newest first, revoked ones included.
-    async fn webhooks(&self, workspace: Option<&str>) -> Result<Vec<Webhook>, AdminError>;
+    async fn webhooks(&self, workspace: Option<WorkspaceId>) -> Result<Vec<Webhook>, AdminError>;
 
     /// One webhook.
     async fn webhook(&self, id: WebhookId) -> Result<Webhook, AdminError>;
@@ -235,10 +262,13 @@ pub trait Admin: Send + Sync {
     /// Gives a webhook another name.
     async fn rename_webhook(&self, id: WebhookId, name: &str) -> Result<(), AdminError>;
 
-    /// Gives a webhook a new secret; the old one stays valid until `old_valid_until`.
+    /// Gives a webhook a new secret; the old one stays valid until `old_valid_until`. Refused if
+    /// the token was changed since `revision`: a rotation that is asked for twice would end the
+    /// secret that senders have.
     async fn rotate_webhook(
         &self,
         id: WebhookId,
+        revision: i64,
         token: PresentedToken,
         old_valid_until: Instant,
     ) -> Result<Webhook, AdminError>;

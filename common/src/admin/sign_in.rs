@@ -36,7 +36,7 @@ const LINK_VALID_MICROS: i64 = 3 * 24 * 60 * 60 * 1_000_000;
 /// There is no such member, or the store is away.
 pub async fn one_time_link(
     sign_in: &dyn SignIn,
-    workspace: &str,
+    workspace: WorkspaceId,
     email: &Email,
 ) -> Result<String, AdminError> {
     let secret = NewSecret::generate();
@@ -51,7 +51,7 @@ pub trait SignIn: Send + Sync {
     /// Makes a one-time link for a member; earlier links of theirs stop working.
     async fn invite(
         &self,
-        workspace: &str,
+        workspace: WorkspaceId,
         email: &Email,
         link: SecretHash,
         valid_until: Instant,

@@ -95,7 +95,7 @@ pub async fn show(
     id: web::Path<String>,
 ) -> Result<HttpResponse, PageError> {
     let id: ActivityId = id.parse().map_err(|_| PageError::NotFound)?;
-    let activity = dashboard.stores.arrivals.activity(viewer.person.workspace_id, id).await?;
+    let activity = dashboard.stores.arrivals.activity(viewer.workspace(), id).await?;
     let webhook = dashboard.stores.admin.webhook(activity.webhook_id).await?;
     let body = html! {
         p { a href="/activities" { "← Activities" } }
@@ -192,7 +192,7 @@ fn query(viewer: &Viewer, fields: &Fields) -> Result<ActivityQuery, PageError> {
         from: window.map(|(_, seconds, _)| seconds_from_now(-seconds)),
         until: fields.get("before").map(day_began).transpose()?,
         after: fields.get("after").map(parse_place).transpose()?,
-        ..ActivityQuery::of(viewer.person.workspace_id, PAGE_ROWS)
+        ..ActivityQuery::of(viewer.workspace(), PAGE_ROWS)
     })
 }
 

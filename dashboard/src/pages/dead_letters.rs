@@ -123,10 +123,7 @@ pub async fn show(
 
 /// The open ones of the viewer's workspace.
 pub fn of_workspace(viewer: &Viewer) -> DeadLetterFilter {
-    DeadLetterFilter {
-        workspace: Some(viewer.workspace().to_owned()),
-        ..DeadLetterFilter::default()
-    }
+    DeadLetterFilter { workspace_id: Some(viewer.workspace()), ..DeadLetterFilter::default() }
 }
 
 /// What a query string asks for.

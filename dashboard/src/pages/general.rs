@@ -17,12 +17,12 @@ pub async fn show(viewer: Viewer, request: HttpRequest) -> HttpResponse {
             form.stack method="post" action="/settings" {
                 (csrf(&viewer))
                 label { "Name of the workspace"
-                    input name="name" required maxlength="100" value=(viewer.workspace());
+                    input name="name" required maxlength="100" value=(viewer.person.workspace);
                 }
                 div { button { "Save" } }
             }
         } @else {
-            dl.facts { dt { "Name of the workspace" } dd { (viewer.workspace()) } }
+            dl.facts { dt { "Name of the workspace" } dd { (viewer.person.workspace) } }
         }
     };
     page(&viewer, Place::General, "Workspace Settings", &body)

@@ -22,7 +22,7 @@ pub async fn list(
     viewer: Viewer,
 ) -> Result<HttpResponse, PageError> {
     let (stores, now) = (&dashboard.stores, Instant::now());
-    let workspace_id = viewer.person.workspace_id;
+    let workspace_id = viewer.workspace();
     let webhooks = stores.admin.webhooks(Some(viewer.workspace())).await?;
     let last: HashMap<WebhookId, Instant> =
         stores.arrivals.last_activities(workspace_id).await?.into_iter().collect();
@@ -76,7 +76,7 @@ pub async fn new(
             form.stack method="post" action="/settings/integrations" {
                 (csrf(&viewer))
                 label { "Project"
-                    select name="project" required { @for project in shown(&projects) { option { (project.name) } } }
+                    select name="project" required { @for project in shown(&projects) { option value=(project.id) { (project.name) } } }
                 }
                 label { "Name"
                     span.hint { "For example: My Custom CRM" }
@@ -98,10 +98,10 @@ pub async fn create(
     viewer.must_manage()?;
     let token = NewToken::generate();
     let new = NewWebhook {
-        workspace: viewer.workspace().to_owned(),
-        project: post.fields.get("project").ok_or(PageError::NotFound)?.to_owned(),
+        workspace_id: viewer.workspace(),
+        project_id: post.fields.id("project")?.ok_or(PageError::NotFound)?,
         name: post.fields.name("name", "A webhook")?,
-        creator: viewer.person.email.clone(),
+        creator_id: viewer.person.member_id,
         token: token.presented,
     };
     let webhook = dashboard.stores.admin.create_webhook(&new).await?;

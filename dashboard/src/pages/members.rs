@@ -39,7 +39,7 @@ pub async fn invite(
     may_change(&dashboard, viewer, &email).await?;
     let link = one_time_link(&*dashboard.stores.sign_in, viewer.workspace(), &email).await?;
     let waiting = DeadLetterFilter {
-        workspace: Some(viewer.workspace().to_owned()),
+        workspace_id: Some(viewer.workspace()),
         member_email: Some(email.clone()),
         ..DeadLetterFilter::default()
     };

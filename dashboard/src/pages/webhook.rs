@@ -26,7 +26,7 @@ const REFUSED_SHOWN: u32 = 20;
 pub async fn find(dashboard: &Dashboard, viewer: &Viewer, id: &str) -> Result<Webhook, PageError> {
     let id: WebhookId = id.parse().map_err(|_| PageError::NotFound)?;
     let webhook = dashboard.stores.admin.webhook(id).await?;
-    if webhook.workspace != viewer.workspace() {
+    if webhook.workspace_id != viewer.workspace() {
         return Err(PageError::NotFound);
     }
     Ok(webhook)
@@ -41,7 +41,7 @@ pub async fn show(
 ) -> Result<HttpResponse, PageError> {
     let webhook = find(&dashboard, &viewer, &id).await?;
     let (arrivals, now) = (&dashboard.stores.arrivals, Instant::now());
-    let workspace_id = viewer.person.workspace_id;
+    let workspace_id = viewer.workspace();
     let traffic = arrivals.traffic(workspace_id, Some(webhook.id), day_began(now)).await?;
     let day = Day::of(traffic.iter(), now);
     let activities = arrivals.page(&latest(&viewer, webhook.id)).await?;
@@ -91,7 +91,7 @@ pub async fn stream(
 }
 
 fn latest(viewer: &Viewer, webhook_id: WebhookId) -> ActivityQuery {
-    let all = ActivityQuery::of(viewer.person.workspace_id, ACTIVITIES_SHOWN);
+    let all = ActivityQuery::of(viewer.workspace(), ACTIVITIES_SHOWN);
     ActivityQuery { webhook_id: Some(webhook_id), ..all }
 }
 
@@ -160,6 +160,7 @@ fn manage(viewer: &Viewer, webhook: &Webhook) -> Markup {
         section.card {
             form.row method="post" action=(action("rotate")) {
                 (csrf(viewer))
+                input type="hidden" name="revision" value=(webhook.revision);
                 label { "Rotate the token"
                     span.hint { "A new URL. The old one works on for:" }
                     select name="grace" {

@@ -72,9 +72,12 @@ pub async fn rotate(dashboard: Shared, id: web::Path<String>, post: Post) -> Ans
     let grace = post.fields.get("grace").and_then(|seconds| seconds.parse::<i64>().ok());
     let grace = grace.filter(|seconds| (0..=GRACE_SECONDS_MAX).contains(seconds));
     let grace = grace.ok_or(PageError::NotFound)?;
+    let since = post.fields.get("revision").and_then(|text| text.parse().ok());
+    let since = since.ok_or(PageError::Forged)?;
     let token = NewToken::for_public_id(webhook.public_id);
     let until = seconds_from_now(grace);
-    let webhook = dashboard.stores.admin.rotate_webhook(webhook.id, token.presented, until).await?;
+    let admin = &dashboard.stores.admin;
+    let webhook = admin.rotate_webhook(webhook.id, since, token.presented, until).await?;
     Ok(new_url(&dashboard, &post.viewer, &webhook, &token, "has a new URL"))
 }
 

@@ -6,6 +6,7 @@ mod dead_letters;
 mod lists;
 mod retention;
 mod sign_in;
+mod webhooks;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -17,7 +18,6 @@ use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
 use trailpad_common::id::{MemberId, ProjectId, WebhookId, WorkspaceId};
 use trailpad_common::instant::Instant;
-use trailpad_common::ports::DIRECTORY_WEBHOOKS_MAX;
 use trailpad_common::token::PresentedToken;
 use uuid::Uuid;
 
@@ -80,110 +80,93 @@ impl Admin for SqliteAdmin {
         })
     }
 
+    async fn workspace(&self, name: &str) -> Result<Workspace, AdminError> {
+        let sql =
+            "SELECT id, name, created_at FROM workspaces WHERE name = ?1 AND ended_at IS NULL";
+        let found = self.read(|connection| {
+            connection.query_row(sql, [name], workspace).optional().map_err(away)
+        })?;
+        found.ok_or_else(|| {
+            not_found(format!(
+                "there is no workspace named {name:?}: make it with `trailpad workspace create`"
+            ))
+        })
+    }
+
     async fn add_member(
         &self,
-        workspace: &str,
+        workspace: WorkspaceId,
         email: &Email,
         role: Role,
     ) -> Result<Member, AdminError> {
-        self.write(|transaction| {
-            let workspace_id = workspace_id(transaction, workspace)?;
-            insert_member(transaction, workspace_id, email, role)
-        })
+        self.write(|transaction| insert_member(transaction, workspace.uuid(), email, role))
     }
 
-    async fn rename_workspace(&self, workspace: &str, name: &str) -> Result<(), AdminError> {
+    async fn rename_workspace(&self, workspace: WorkspaceId, name: &str) -> Result<(), AdminError> {
         self.write(|transaction| changes::rename_workspace(transaction, workspace, name))
     }
 
-    async fn set_role(&self, workspace: &str, email: &Email, role: Role) -> Result<(), AdminError> {
+    async fn set_role(
+        &self,
+        workspace: WorkspaceId,
+        email: &Email,
+        role: Role,
+    ) -> Result<(), AdminError> {
         self.write(|transaction| changes::set_role(transaction, workspace, email, Some(role)))
     }
 
-    async fn end_member(&self, workspace: &str, email: &Email) -> Result<(), AdminError> {
+    async fn end_member(&self, workspace: WorkspaceId, email: &Email) -> Result<(), AdminError> {
         self.write(|transaction| changes::set_role(transaction, workspace, email, None))
     }
 
-    async fn members(&self, workspace: &str) -> Result<Vec<Member>, AdminError> {
-        self.read(|connection| {
-            let id = workspace_id(connection, workspace)?;
-            let sql = "SELECT id, email, role, created_at FROM members
-                       WHERE workspace_id = ?1 AND ended_at IS NULL ORDER BY email";
-            lists::all(connection, sql, [id], member)
-        })
+    async fn members(&self, workspace: WorkspaceId) -> Result<Vec<Member>, AdminError> {
+        let sql = "SELECT id, email, role, created_at FROM members
+                   WHERE workspace_id = ?1 AND ended_at IS NULL ORDER BY email";
+        self.read(|connection| lists::all(connection, sql, [workspace.uuid()], member))
     }
 
-    async fn create_project(&self, workspace: &str, name: &str) -> Result<Project, AdminError> {
+    async fn create_project(
+        &self,
+        workspace: WorkspaceId,
+        name: &str,
+    ) -> Result<Project, AdminError> {
         self.write(|transaction| {
-            let workspace_id = workspace_id(transaction, workspace)?;
             let (id, created_at) = (ProjectId::generate(), Instant::now());
             let sql = "INSERT INTO projects (id, workspace_id, name, created_at)
                        VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
-            let values = params![id.uuid(), workspace_id, name, micros(created_at)];
-            if execute(transaction, sql, values)? == 0 {
-                return Err(conflict(format!(
-                    "workspace {workspace:?} has a project named {name:?} already"
-                )));
+            let values = params![id.uuid(), workspace.uuid(), name, micros(created_at)];
+            match execute(transaction, sql, values)? {
+                0 => Err(conflict(format!("there is a project named {name:?} already"))),
+                _ => Ok(Project { id, name: name.to_owned(), created_at }),
             }
-            Ok(Project { id, name: name.to_owned(), created_at })
         })
     }
 
     async fn rename_project(
         &self,
-        workspace: &str,
+        workspace: WorkspaceId,
         id: ProjectId,
         name: &str,
     ) -> Result<(), AdminError> {
         self.write(|transaction| changes::rename_project(transaction, workspace, id, name))
     }
 
-    async fn projects(&self, workspace: &str) -> Result<Vec<Project>, AdminError> {
-        self.read(|connection| {
-            let id = workspace_id(connection, workspace)?;
-            let sql = "SELECT id, name, created_at FROM projects
-                       WHERE workspace_id = ?1 AND ended_at IS NULL ORDER BY name";
-            lists::all(connection, sql, [id], project)
-        })
+    async fn projects(&self, workspace: WorkspaceId) -> Result<Vec<Project>, AdminError> {
+        let sql = "SELECT id, name, created_at FROM projects
+                   WHERE workspace_id = ?1 AND ended_at IS NULL ORDER BY name";
+        self.read(|connection| lists::all(connection, sql, [workspace.uuid()], project))
     }
 
     async fn create_webhook(&self, new: &NewWebhook) -> Result<Webhook, AdminError> {
-        self.write(|transaction| {
-            let workspace_id = workspace_id(transaction, &new.workspace)?;
-            let project_id = project_id(transaction, workspace_id, new)?;
-            let creator_id = creator_id(transaction, workspace_id, new)?;
-            check_room(transaction)?;
-            let revision = next_revision(transaction)?;
-            let id = WebhookId::generate();
-            let sql = "INSERT INTO webhooks (id, project_id, creator_id, name, public_id,
-                                             secret_hash, created_at, revision)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-            let values = params![
-                id.uuid(),
-                project_id,
-                creator_id,
-                new.name,
-                new.token.public_id.as_str(),
-                new.token.secret_hash.as_bytes(),
-                micros(Instant::now()),
-                revision,
-            ];
-            execute(transaction, sql, values)?;
-            lists::webhook(transaction, id)
-        })
+        self.write(|transaction| webhooks::create(transaction, new))
     }
 
-    async fn webhooks(&self, workspace: Option<&str>) -> Result<Vec<Webhook>, AdminError> {
-        self.read(|connection| {
-            if let Some(name) = workspace {
-                workspace_id(connection, name)?;
-            }
-            lists::webhooks(connection, workspace, None)
-        })
+    async fn webhooks(&self, workspace: Option<WorkspaceId>) -> Result<Vec<Webhook>, AdminError> {
+        self.read(|connection| webhooks::list(connection, workspace, None))
     }
 
     async fn webhook(&self, id: WebhookId) -> Result<Webhook, AdminError> {
-        self.read(|connection| lists::webhook(connection, id))
+        self.read(|connection| webhooks::one(connection, id))
     }
 
     async fn rename_webhook(&self, id: WebhookId, name: &str) -> Result<(), AdminError> {
@@ -193,36 +176,17 @@ impl Admin for SqliteAdmin {
     async fn rotate_webhook(
         &self,
         id: WebhookId,
+        revision: i64,
         token: PresentedToken,
         old_valid_until: Instant,
     ) -> Result<Webhook, AdminError> {
         self.write(|transaction| {
-            let revision = next_revision(transaction)?;
-            let sql = "UPDATE webhooks SET previous_secret_hash = secret_hash,
-                              previous_valid_until = ?2, secret_hash = ?3, revision = ?4
-                       WHERE id = ?1 AND revoked_at IS NULL";
-            let hash = token.secret_hash.as_bytes();
-            let values = params![id.uuid(), micros(old_valid_until), hash, revision];
-            let changed = execute(transaction, sql, values)?;
-            let webhook = lists::webhook(transaction, id)?;
-            if changed == 0 {
-                return Err(conflict(format!(
-                    "webhook {:?} is revoked, which is for ever: create a new one",
-                    webhook.name
-                )));
-            }
-            Ok(webhook)
+            webhooks::rotate(transaction, id, revision, token, old_valid_until)
         })
     }
 
     async fn revoke_webhook(&self, id: WebhookId) -> Result<Webhook, AdminError> {
-        self.write(|transaction| {
-            let revision = next_revision(transaction)?;
-            let sql = "UPDATE webhooks SET revoked_at = ?2, revision = ?3
-                       WHERE id = ?1 AND revoked_at IS NULL";
-            execute(transaction, sql, params![id.uuid(), micros(Instant::now()), revision])?;
-            lists::webhook(transaction, id)
-        })
+        self.write(|transaction| webhooks::revoke(transaction, id))
     }
 
     async fn activities(&self, filter: &ActivityFilter) -> Result<Vec<StoredActivity>, AdminError> {
@@ -236,21 +200,6 @@ fn execute(
     values: impl rusqlite::Params,
 ) -> Result<usize, AdminError> {
     transaction.execute(sql, values).map_err(away)
-}
-
-/// The next value of the directory's counter.
-fn next_revision(transaction: &Transaction<'_>) -> Result<i64, AdminError> {
-    let sql = "UPDATE directory_revision SET revision = revision + 1 RETURNING revision";
-    transaction.query_row(sql, [], |row| row.get(0)).map_err(away)
-}
-
-fn check_room(transaction: &Transaction<'_>) -> Result<(), AdminError> {
-    let sql = "SELECT count(*) FROM webhooks";
-    let count: i64 = transaction.query_row(sql, [], |row| row.get(0)).map_err(away)?;
-    if count < DIRECTORY_WEBHOOKS_MAX {
-        return Ok(());
-    }
-    Err(conflict(format!("there are {count} webhooks, which is as many as a gateway holds")))
 }
 
 fn insert_member(
@@ -270,48 +219,12 @@ fn insert_member(
     made.ok_or_else(|| conflict(format!("{email} is a member already")))
 }
 
-fn workspace_id(connection: &Connection, name: &str) -> Result<Uuid, AdminError> {
-    let sql = "SELECT id FROM workspaces WHERE name = ?1 AND ended_at IS NULL";
-    find_id(connection, sql, [name])?.ok_or_else(|| {
-        not_found(format!(
-            "there is no workspace named {name:?}: make it with `trailpad workspace create`"
-        ))
+fn workspace(row: &Row<'_>) -> rusqlite::Result<Workspace> {
+    Ok(Workspace {
+        id: row.get::<_, Uuid>(0)?.into(),
+        name: row.get(1)?,
+        created_at: Instant::from_unix_micros(row.get(2)?),
     })
-}
-
-fn project_id(
-    connection: &Connection,
-    workspace_id: Uuid,
-    new: &NewWebhook,
-) -> Result<Uuid, AdminError> {
-    let sql = "SELECT id FROM projects WHERE workspace_id = ?1 AND name = ?2 AND ended_at IS NULL";
-    find_id(connection, sql, params![workspace_id, new.project])?.ok_or_else(|| {
-        let (workspace, project) = (&new.workspace, &new.project);
-        not_found(format!("workspace {workspace:?} has no project named {project:?}: make it with `trailpad project create`"))
-    })
-}
-
-fn creator_id(
-    connection: &Connection,
-    workspace_id: Uuid,
-    new: &NewWebhook,
-) -> Result<Uuid, AdminError> {
-    let sql = "SELECT id FROM members WHERE workspace_id = ?1 AND email = ?2 AND ended_at IS NULL";
-    let email = &new.creator;
-    find_id(connection, sql, params![workspace_id, email.as_str()])?.ok_or_else(|| {
-        let workspace = &new.workspace;
-        not_found(format!(
-            "{email} is no member of workspace {workspace:?}: add them with `trailpad member add`"
-        ))
-    })
-}
-
-fn find_id(
-    connection: &Connection,
-    sql: &str,
-    values: impl rusqlite::Params,
-) -> Result<Option<Uuid>, AdminError> {
-    connection.query_row(sql, values, |row| row.get(0)).optional().map_err(away)
 }
 
 fn member(row: &Row<'_>) -> rusqlite::Result<Member> {

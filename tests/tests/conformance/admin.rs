@@ -2,7 +2,6 @@
 
 use trailpad_common::admin::{AdminError, NewWebhook, Role};
 use trailpad_common::id::WebhookId;
-use trailpad_common::token::NewToken;
 
 use super::{email, store_engines};
 
@@ -17,37 +16,35 @@ fn sentence<T: std::fmt::Debug>(result: Result<T, AdminError>) -> String {
 #[tokio::test]
 async fn names_are_unique_where_people_look_them_up() {
     for engine in store_engines().await {
-        engine.seed().await;
+        let acme = engine.seed().await;
         let admin = &engine.admin;
         let owner = email("owner@example.com");
         assert!(sentence(admin.create_workspace("Acme", &owner).await).contains("already"));
-        assert!(sentence(admin.create_project("Acme", "Support").await).contains("already"));
-        assert!(sentence(admin.add_member("Acme", &owner, Role::Member).await).contains("already"));
-        admin.create_workspace("Other", &owner).await.expect("made");
-        admin.create_project("Other", "Support").await.expect("made");
+        assert!(sentence(admin.create_project(acme, "Support").await).contains("already"));
+        assert!(sentence(admin.add_member(acme, &owner, Role::Member).await).contains("already"));
+        let (other, _) = admin.create_workspace("Other", &owner).await.expect("made");
+        admin.create_project(other.id, "Support").await.expect("made");
     }
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named_with_the_command_that_makes_it() {
+async fn a_webhook_is_made_of_a_project_and_a_member_of_one_workspace() {
     for engine in store_engines().await {
         engine.seed().await;
-        let admin = &engine.admin;
-        let new = |workspace: &str, project: &str, creator: &str| NewWebhook {
-            workspace: workspace.into(),
-            project: project.into(),
-            name: "W".into(),
-            creator: email(creator),
-            token: NewToken::generate().presented,
-        };
-        for (new, hint) in [
-            (new("Nope", "Support", "owner@example.com"), "trailpad workspace create"),
-            (new("Acme", "Nope", "owner@example.com"), "trailpad project create"),
-            (new("Acme", "Support", "nobody@example.com"), "trailpad member add"),
+        let (admin, good) = (&engine.admin, engine.new_webhook("W").await);
+        let owner = email("owner@example.com");
+        let (other, member) = admin.create_workspace("Other", &owner).await.expect("made");
+        let project = admin.create_project(other.id, "Sales").await.expect("made");
+        for bad in [
+            NewWebhook { workspace_id: other.id, ..good.clone() },
+            NewWebhook { project_id: project.id, ..good.clone() },
+            NewWebhook { creator_id: member.id, ..good.clone() },
         ] {
-            assert!(sentence(admin.create_webhook(&new).await).contains(hint), "{hint}");
+            assert!(sentence(admin.create_webhook(&bad).await).contains("no such project"));
         }
-        assert!(sentence(admin.members("Nope").await).contains("trailpad workspace create"));
+        assert!(admin.webhooks(None).await.expect("listed").is_empty());
+        let missing = sentence(admin.workspace("Nope").await);
+        assert!(missing.contains("trailpad workspace create"));
         let missing = sentence(admin.revoke_webhook(WebhookId::generate()).await);
         assert!(missing.contains("trailpad webhook list"));
     }
@@ -56,10 +53,10 @@ async fn what_is_missing_is_named_with_the_command_that_makes_it() {
 #[tokio::test]
 async fn lists_show_what_was_made() {
     for engine in store_engines().await {
-        engine.seed().await;
+        let acme = engine.seed().await;
         let admin = &engine.admin;
-        admin.add_member("Acme", &email("Jane@Example.com"), Role::Admin).await.expect("added");
-        let members = admin.members("Acme").await.expect("listed");
+        admin.add_member(acme, &email("Jane@Example.com"), Role::Admin).await.expect("added");
+        let members = admin.members(acme).await.expect("listed");
         let shown: Vec<_> =
             members.iter().map(|member| (member.email.as_str(), member.role)).collect();
         assert_eq!(shown, [("jane@example.com", Role::Admin), ("owner@example.com", Role::Owner)]);
@@ -69,7 +66,7 @@ async fn lists_show_what_was_made() {
         assert!(revoked.revoked_at.is_some());
         let again = admin.revoke_webhook(one.id).await.expect("again");
         assert_eq!(again.revoked_at, revoked.revoked_at, "revoked once");
-        let webhooks = admin.webhooks(Some("Acme")).await.expect("listed");
+        let webhooks = admin.webhooks(Some(acme)).await.expect("listed");
         assert_eq!(webhooks, [two, revoked]);
     }
 }

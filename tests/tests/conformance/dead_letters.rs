@@ -3,7 +3,7 @@
 use trailpad_common::admin::{Action, BuriedLetter, DeadLetterFilter, DeadLetterState, Page};
 use trailpad_common::email::Email;
 use trailpad_common::failure::Reason;
-use trailpad_common::id::ActivityId;
+use trailpad_common::id::{ActivityId, WorkspaceId};
 use trailpad_common::instant::Instant;
 use trailpad_common::ports::DeadLetter;
 use uuid::Uuid;
@@ -91,13 +91,14 @@ async fn each_filter_finds_its_own() {
         let late = DeadLetter { reason: Reason::RefusedByStore, ..f.dead(2, Some("b"), 20) };
         f.bury(&[early, late, f.dead(3, None, 30)]).await;
         let none = DeadLetterFilter::default;
+        let acme = f.engine.admin.workspace("Acme").await.expect("seeded").id;
         let jane: Email = email("jane@example.com");
         for (filter, wanted) in [
             (none(), vec![3, 2, 1]),
             (DeadLetterFilter { id: Some(id(2)), ..none() }, vec![2]),
             (DeadLetterFilter { webhook_id: Some(f.webhook_id), ..none() }, vec![2, 1]),
-            (DeadLetterFilter { workspace: Some("Acme".into()), ..none() }, vec![2, 1]),
-            (DeadLetterFilter { workspace: Some("Other".into()), ..none() }, vec![]),
+            (DeadLetterFilter { workspace_id: Some(acme), ..none() }, vec![2, 1]),
+            (DeadLetterFilter { workspace_id: Some(WorkspaceId::generate()), ..none() }, vec![]),
             (DeadLetterFilter { reason: Some("refused-by-store".into()), ..none() }, vec![2]),
             (DeadLetterFilter { member_email: Some(jane), ..none() }, vec![2]),
             (DeadLetterFilter { dead_before: Some(second(20)), ..none() }, vec![1]),

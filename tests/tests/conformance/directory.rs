@@ -7,7 +7,7 @@ use trailpad_common::admin::NewWebhook;
 use trailpad_common::instant::Instant;
 use trailpad_common::token::NewToken;
 
-use super::{StoreEngine, email, store_engines};
+use super::{StoreEngine, store_engines};
 
 #[tokio::test]
 async fn each_change_is_seen_once_in_the_order_of_commits() {
@@ -29,7 +29,11 @@ async fn each_change_is_seen_once_in_the_order_of_commits() {
 
         let new = NewToken::for_public_id(token.presented.public_id);
         let until = Instant::from_unix_micros(4_000_000_000_000_000);
-        engine.admin.rotate_webhook(webhook.id, new.presented, until).await.expect("rotated");
+        let rotate = async |since: i64| {
+            engine.admin.rotate_webhook(webhook.id, since, new.presented, until).await
+        };
+        let rotation = rotate(webhook.revision).await.expect("rotated");
+        assert!(rotate(webhook.revision).await.is_err(), "asked for twice");
         let rotated = engine.directory.changes_since(made.revision).await.expect("answered");
         let (hash, valid_until) = rotated.webhooks[0].previous.expect("the old secret");
         assert!(hash.matches(&token.presented.secret_hash) && valid_until == until);
@@ -38,7 +42,7 @@ async fn each_change_is_seen_once_in_the_order_of_commits() {
         engine.admin.revoke_webhook(webhook.id).await.expect("revoked");
         let revoked = engine.directory.changes_since(rotated.revision).await.expect("answered");
         assert!(revoked.webhooks[0].revoked);
-        assert!(engine.admin.rotate_webhook(webhook.id, new.presented, until).await.is_err());
+        assert!(rotate(rotation.revision).await.is_err(), "revoked");
         let all = engine.directory.changes_since(0).await.expect("answered");
         assert_eq!(all.webhooks.len(), 1, "nothing is hard-deleted");
     }
@@ -49,15 +53,11 @@ async fn what_is_made_concurrently_is_never_missed_by_a_reader_beside_it() {
     const COUNT: usize = 30;
     for engine in store_engines().await {
         engine.seed().await;
+        let seeded = engine.new_webhook("W").await;
         let StoreEngine { admin, mut directory, .. } = engine;
         let makers = (0..COUNT).map(async |n| {
-            let new = NewWebhook {
-                workspace: "Acme".into(),
-                project: "Support".into(),
-                name: format!("W{n}"),
-                creator: email("owner@example.com"),
-                token: NewToken::generate().presented,
-            };
+            let token = NewToken::generate().presented;
+            let new = NewWebhook { name: format!("W{n}"), token, ..seeded.clone() };
             admin.create_webhook(&new).await.expect("made").id
         });
         // As a gateway does: only what is above the last revision seen.

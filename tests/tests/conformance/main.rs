@@ -18,6 +18,7 @@ use trailpad_common::admin::{
     Admin, Arrivals, DeadLetterAdmin, NewWebhook, Retention, SignIn, Webhook,
 };
 use trailpad_common::email::Email;
+use trailpad_common::id::WorkspaceId;
 use trailpad_common::ports::{DirectorySource, Store};
 use trailpad_common::token::NewToken;
 use trailpad_common::traffic::TrafficLog;
@@ -89,22 +90,30 @@ fn email(text: &str) -> Email {
 }
 
 impl StoreEngine {
-    /// Makes workspace, owner and project.
-    async fn seed(&self) {
-        self.admin.create_workspace("Acme", &email("owner@example.com")).await.expect("made");
-        self.admin.create_project("Acme", "Support").await.expect("made");
+    /// Makes workspace Acme, its owner and project Support.
+    async fn seed(&self) -> WorkspaceId {
+        let owner = email("owner@example.com");
+        let (acme, _) = self.admin.create_workspace("Acme", &owner).await.expect("made");
+        self.admin.create_project(acme.id, "Support").await.expect("made");
+        acme.id
+    }
+
+    /// A webhook of what was seeded, to be made.
+    async fn new_webhook(&self, name: &str) -> NewWebhook {
+        let workspace_id = self.admin.workspace("Acme").await.expect("seeded").id;
+        NewWebhook {
+            workspace_id,
+            project_id: self.admin.projects(workspace_id).await.expect("listed")[0].id,
+            creator_id: self.admin.members(workspace_id).await.expect("listed")[0].id,
+            name: name.into(),
+            token: NewToken::generate().presented,
+        }
     }
 
     /// Makes a webhook of the seeded project.
     async fn webhook(&self, name: &str) -> (Webhook, NewToken) {
         let token = NewToken::generate();
-        let new = NewWebhook {
-            workspace: "Acme".into(),
-            project: "Support".into(),
-            name: name.into(),
-            creator: email("owner@example.com"),
-            token: token.presented,
-        };
+        let new = NewWebhook { token: token.presented, ..self.new_webhook(name).await };
         (self.admin.create_webhook(&new).await.expect("made"), token)
     }
 }

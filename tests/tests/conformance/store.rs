@@ -188,10 +188,9 @@ async fn two_workers_that_store_the_same_keys_at_once_neither_fail_nor_double() 
 async fn members_are_found_by_webhook_and_address_in_the_order_asked() {
     for f in fixtures().await {
         let admin = &f.engine.admin;
-        let jane = admin
-            .add_member("Acme", &email("jane@example.com"), Role::Member)
-            .await
-            .expect("added");
+        let acme = admin.workspace("Acme").await.expect("seeded").id;
+        let jane =
+            admin.add_member(acme, &email("jane@example.com"), Role::Member).await.expect("added");
         admin.create_workspace("Other", &email("eve@example.com")).await.expect("made");
         let ask = |webhook_id, address: Option<&str>| MemberQuery {
             webhook_id,

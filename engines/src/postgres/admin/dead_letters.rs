@@ -20,10 +20,9 @@ FROM dead_letter_states d
 WHERE ($1::uuid IS NULL OR d.id = $1) AND ($2::uuid IS NULL OR d.webhook_id = $2)
   AND ($3::text IS NULL OR d.reason = $3) AND ($4::text IS NULL OR d.member_email = $4)
   AND ($5::timestamptz IS NULL OR d.dead_at < $5)
-  AND ($7::text IS NULL OR d.webhook_id IN (
-        SELECT w.id FROM webhooks w
-        JOIN projects p ON p.id = w.project_id JOIN workspaces k ON k.id = p.workspace_id
-        WHERE k.name = $7))
+  AND ($7::uuid IS NULL OR d.webhook_id IN (
+        SELECT w.id FROM webhooks w JOIN projects p ON p.id = w.project_id
+        WHERE p.workspace_id = $7))
   AND ($6 OR (d.replayed_at IS NULL AND d.discarded_at IS NULL AND NOT d.settled))
 ";
 
@@ -61,7 +60,7 @@ struct Values<'a> {
     member: Option<&'a str>,
     dead_before: Option<DateTime<Utc>>,
     with_ended: bool,
-    workspace: Option<&'a str>,
+    workspace: Option<Uuid>,
 }
 
 impl<'a> Values<'a> {
@@ -73,7 +72,7 @@ impl<'a> Values<'a> {
             member: filter.member_email.as_ref().map(Email::as_str),
             dead_before: filter.dead_before.map(Instant::to_datetime),
             with_ended: filter.with_ended,
-            workspace: filter.workspace.as_deref(),
+            workspace: filter.workspace_id.map(|id| id.uuid()),
         }
     }
 
@@ -85,7 +84,7 @@ impl<'a> Values<'a> {
             (&self.member, Type::TEXT),
             (&self.dead_before, Type::TIMESTAMPTZ),
             (&self.with_ended, Type::BOOL),
-            (&self.workspace, Type::TEXT),
+            (&self.workspace, Type::UUID),
         ]
     }
 }

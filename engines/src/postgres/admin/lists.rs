@@ -1,30 +1,16 @@
-//! What people look at: webhooks, activities.
+//! Activities that people look at.
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Object, Transaction};
+use deadpool_postgres::Object;
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use trailpad_common::admin::{ActivityFilter, AdminError, StoredActivity, Webhook};
+use trailpad_common::admin::{ActivityFilter, AdminError, StoredActivity};
 use trailpad_common::email::Email;
-use trailpad_common::failure::Unavailable;
-use trailpad_common::id::WebhookId;
 use trailpad_common::instant::Instant;
-use trailpad_common::token::PublicId;
 use uuid::Uuid;
 
 use super::away;
-
-const WEBHOOKS: &str = "
-SELECT w.id, s.name AS workspace, p.name AS project, w.name, m.email AS creator, w.public_id,
-       w.created_at, w.revoked_at
-FROM webhooks w
-JOIN projects p ON p.id = w.project_id
-JOIN workspaces s ON s.id = p.workspace_id
-JOIN members m ON m.id = w.creator_id
-WHERE ($1::text IS NULL OR s.name = $1) AND ($2::uuid IS NULL OR w.id = $2)
-ORDER BY w.created_at DESC, w.id DESC
-";
 
 pub(super) const ACTIVITY_COLUMNS: &str = r#"
 a.id, a.webhook_id, a.project_id, a.title, a.description, a.start_time, a.end_time, a."trigger",
@@ -39,32 +25,6 @@ WHERE ($1::uuid IS NULL OR a.webhook_id = $1) AND ($2::text IS NULL OR a.externa
 ORDER BY a.received_at DESC, a.id DESC
 LIMIT $3
 ";
-
-pub(super) async fn webhooks(
-    transaction: &Transaction<'_>,
-    workspace: Option<&str>,
-    id: Option<WebhookId>,
-) -> Result<Vec<Webhook>, AdminError> {
-    let id = id.map(|id| id.uuid());
-    let parameters = [(&workspace as _, Type::TEXT), (&id as _, Type::UUID)];
-    let rows = transaction.query_typed(WEBHOOKS, &parameters).await.map_err(away)?;
-    rows.iter().map(webhook).collect()
-}
-
-fn webhook(row: &Row) -> Result<Webhook, AdminError> {
-    let public_id = PublicId::parse(row.get("public_id"))
-        .map_err(|_| Unavailable("a webhook's public id is damaged".into()))?;
-    Ok(Webhook {
-        id: row.get::<_, Uuid>("id").into(),
-        workspace: row.get("workspace"),
-        project: row.get("project"),
-        name: row.get("name"),
-        creator: Email::folded(row.get("creator")),
-        public_id,
-        created_at: at(row, "created_at"),
-        revoked_at: maybe_at(row, "revoked_at"),
-    })
-}
 
 pub(super) async fn activities(
     client: &Object,

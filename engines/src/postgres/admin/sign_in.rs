@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use trailpad_common::admin::{AdminError, Person, Role, SignIn};
 use trailpad_common::email::Email;
-use trailpad_common::id::MemberId;
+use trailpad_common::id::{MemberId, WorkspaceId};
 use trailpad_common::instant::Instant;
 use trailpad_common::token::SecretHash;
 use uuid::Uuid;
@@ -21,8 +21,7 @@ WHERE m.ended_at IS NULL AND k.ended_at IS NULL AND m.id =
 
 const INVITE: &str = "
 WITH invited AS (
-    SELECT m.id FROM members m JOIN workspaces k ON k.id = m.workspace_id
-    WHERE k.name = $1 AND m.email = $2 AND m.ended_at IS NULL
+    SELECT id FROM members WHERE workspace_id = $1 AND email = $2 AND ended_at IS NULL
 ), earlier AS (
     DELETE FROM invitations WHERE member_id IN (SELECT id FROM invited)
 )
@@ -56,21 +55,22 @@ INSERT INTO sessions (session_hash, member_id, valid_until) VALUES ($1, $2, $3)
 impl SignIn for PostgresAdmin {
     async fn invite(
         &self,
-        workspace: &str,
+        workspace: WorkspaceId,
         email: &Email,
         link: SecretHash,
         valid_until: Instant,
     ) -> Result<(), AdminError> {
-        let (address, until, link) = (email.as_str(), valid_until.to_datetime(), link.as_bytes());
+        let (workspace, address) = (workspace.uuid(), email.as_str());
+        let (until, link) = (valid_until.to_datetime(), link.as_bytes());
         let parameters = [
-            (&workspace as _, Type::TEXT),
+            (&workspace as _, Type::UUID),
             (&address as _, Type::TEXT),
             (&link as _, Type::BYTEA),
             (&until as _, Type::TIMESTAMPTZ),
         ];
         let made = self.client().await?.execute_typed(INVITE, &parameters).await.map_err(away)?;
         match made {
-            0 => Err(not_found(format!("{email} is no member of workspace {workspace:?}"))),
+            0 => Err(not_found(format!("{email} is no member of the workspace"))),
             _ => Ok(()),
         }
     }

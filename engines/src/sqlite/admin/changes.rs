@@ -3,21 +3,20 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 use trailpad_common::admin::{AdminError, Role};
 use trailpad_common::email::Email;
-use trailpad_common::id::{ProjectId, WebhookId};
+use trailpad_common::id::{ProjectId, WebhookId, WorkspaceId};
 use trailpad_common::instant::Instant;
 use uuid::Uuid;
 
-use super::{away, conflict, execute, micros, not_found, workspace_id};
+use super::{away, conflict, execute, micros, not_found, webhooks};
 
 pub(super) fn rename_workspace(
     transaction: &Transaction<'_>,
-    workspace: &str,
+    workspace: WorkspaceId,
     name: &str,
 ) -> Result<(), AdminError> {
-    let id = workspace_id(transaction, workspace)?;
     // `OR IGNORE` leaves a name that is taken with whom it belongs to.
     let sql = "UPDATE OR IGNORE workspaces SET name = ?2 WHERE id = ?1";
-    match execute(transaction, sql, params![id, name])? {
+    match execute(transaction, sql, params![workspace.uuid(), name])? {
         0 => Err(taken(name)),
         _ => Ok(()),
     }
@@ -25,15 +24,14 @@ pub(super) fn rename_workspace(
 
 pub(super) fn rename_project(
     transaction: &Transaction<'_>,
-    workspace: &str,
+    workspace: WorkspaceId,
     id: ProjectId,
     name: &str,
 ) -> Result<(), AdminError> {
-    let workspace_id = workspace_id(transaction, workspace)?;
-    let values = params![id.uuid(), workspace_id];
+    let values = params![id.uuid(), workspace.uuid()];
     let sql = "SELECT EXISTS (SELECT 1 FROM projects WHERE id = ?1 AND workspace_id = ?2)";
     if !transaction.query_row(sql, values, |row| row.get(0)).map_err(away)? {
-        return Err(not_found(format!("workspace {workspace:?} has no such project")));
+        return Err(not_found("the workspace has no such project".into()));
     }
     let sql = "UPDATE OR IGNORE projects SET name = ?2 WHERE id = ?1";
     match execute(transaction, sql, params![id.uuid(), name])? {
@@ -48,24 +46,23 @@ pub(super) fn rename_webhook(
     name: &str,
 ) -> Result<(), AdminError> {
     execute(transaction, "UPDATE webhooks SET name = ?2 WHERE id = ?1", params![id.uuid(), name])?;
-    super::lists::webhook(transaction, id).map(|_| ())
+    webhooks::one(transaction, id).map(|_| ())
 }
 
 /// Gives a member another role, or, without one, ends the membership.
 pub(super) fn set_role(
     transaction: &Transaction<'_>,
-    workspace: &str,
+    workspace: WorkspaceId,
     email: &Email,
     role: Option<Role>,
 ) -> Result<(), AdminError> {
-    let workspace_id = workspace_id(transaction, workspace)?;
     let sql = "SELECT id, NOT EXISTS (SELECT 1 FROM members o WHERE o.workspace_id = ?1
                    AND o.role = 'owner' AND o.ended_at IS NULL AND o.id <> m.id)
                FROM members m WHERE workspace_id = ?1 AND email = ?2 AND ended_at IS NULL";
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Uuid>(0)?, row.get::<_, bool>(1)?));
-    let found = transaction.query_row(sql, params![workspace_id, email.as_str()], read);
+    let found = transaction.query_row(sql, params![workspace.uuid(), email.as_str()], read);
     let Some((id, no_other_owner)) = found.optional().map_err(away)? else {
-        return Err(not_found(format!("{email} is no member of workspace {workspace:?}")));
+        return Err(not_found(format!("{email} is no member of the workspace")));
     };
     if role != Some(Role::Owner) && no_other_owner {
         return Err(conflict(format!(

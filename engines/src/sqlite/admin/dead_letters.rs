@@ -19,9 +19,8 @@ WHERE (:id IS NULL OR d.id = :id) AND (:webhook IS NULL OR d.webhook_id = :webho
   AND (:reason IS NULL OR d.reason = :reason) AND (:member IS NULL OR d.member_email = :member)
   AND (:dead_before IS NULL OR d.dead_at < :dead_before)
   AND (:workspace IS NULL OR d.webhook_id IN (
-        SELECT w.id FROM webhooks w
-        JOIN projects p ON p.id = w.project_id JOIN workspaces k ON k.id = p.workspace_id
-        WHERE k.name = :workspace))
+        SELECT w.id FROM webhooks w JOIN projects p ON p.id = w.project_id
+        WHERE p.workspace_id = :workspace))
   AND (:with_ended OR (d.replayed_at IS NULL AND d.discarded_at IS NULL AND NOT d.settled))
 ";
 
@@ -62,7 +61,7 @@ impl DeadLetterAdmin for SqliteAdmin {
                 ":member": filter.member_email.as_ref().map(Email::as_str),
                 ":dead_before": filter.dead_before.map(micros),
                 ":with_ended": filter.with_ended,
-                ":workspace": filter.workspace,
+                ":workspace": filter.workspace_id.map(|id| id.uuid()),
                 ":with_payload": page.with_payload,
                 ":after_at": after_at,
                 ":after_id": after_id,
@@ -82,7 +81,7 @@ impl DeadLetterAdmin for SqliteAdmin {
                 ":member": filter.member_email.as_ref().map(Email::as_str),
                 ":dead_before": filter.dead_before.map(micros),
                 ":with_ended": filter.with_ended,
-                ":workspace": filter.workspace,
+                ":workspace": filter.workspace_id.map(|id| id.uuid()),
             };
             let sql = format!("SELECT count(*) {MATCHING}");
             let count = connection.query_row(&sql, values, |row| row.get::<_, i64>(0));

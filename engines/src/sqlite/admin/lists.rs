@@ -1,30 +1,17 @@
-//! What people look at: webhooks, activities. Long lists are read in pages, each a
+//! Activities that people look at. Long lists are read in pages, each a
 //! snapshot of its own, so that a reader never holds up a checkpoint of the write-ahead log.
 
-use rusqlite::types::Type;
 use rusqlite::{Connection, Params, Row, params};
 use serde_json::value::RawValue;
-use trailpad_common::admin::{ActivityFilter, AdminError, StoredActivity, Webhook};
+use trailpad_common::admin::{ActivityFilter, AdminError, StoredActivity};
 use trailpad_common::email::Email;
-use trailpad_common::id::WebhookId;
 use trailpad_common::instant::Instant;
-use trailpad_common::token::PublicId;
 use uuid::Uuid;
 
-use super::{away, not_found};
+use super::away;
 use crate::sqlite::file::Database;
 
 const PAGE_ROWS: u32 = 500;
-
-const WEBHOOKS: &str = "
-SELECT w.id, s.name, p.name, w.name, m.email, w.public_id, w.created_at, w.revoked_at
-FROM webhooks w
-JOIN projects p ON p.id = w.project_id
-JOIN workspaces s ON s.id = p.workspace_id
-JOIN members m ON m.id = w.creator_id
-WHERE (?1 IS NULL OR s.name = ?1) AND (?2 IS NULL OR w.id = ?2)
-ORDER BY w.created_at DESC, w.id DESC
-";
 
 pub(super) const ACTIVITY_COLUMNS: &str = r#"
 a.id, a.webhook_id, a.project_id, a.title, a.description, a.start_time, a.end_time, a."trigger",
@@ -56,35 +43,6 @@ pub(super) fn all<T>(
     let list = || connection.prepare_cached(sql)?.query_map(values, read)?.collect();
     let rows: rusqlite::Result<Vec<T>> = list();
     rows.map_err(away)
-}
-
-pub(super) fn webhooks(
-    connection: &Connection,
-    workspace: Option<&str>,
-    id: Option<WebhookId>,
-) -> Result<Vec<Webhook>, AdminError> {
-    all(connection, WEBHOOKS, params![workspace, id.map(|id| id.uuid())], webhook_of)
-}
-
-pub(super) fn webhook(connection: &Connection, id: WebhookId) -> Result<Webhook, AdminError> {
-    webhooks(connection, None, Some(id))?.into_iter().next().ok_or_else(|| {
-        not_found(format!("there is no webhook {id}: `trailpad webhook list` shows them all"))
-    })
-}
-
-fn webhook_of(row: &Row<'_>) -> rusqlite::Result<Webhook> {
-    let public_id = PublicId::parse(row.get_ref(5)?.as_str()?)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(5, Type::Text, error.into()))?;
-    Ok(Webhook {
-        id: row.get::<_, Uuid>(0)?.into(),
-        workspace: row.get(1)?,
-        project: row.get(2)?,
-        name: row.get(3)?,
-        creator: Email::folded(row.get_ref(4)?.as_str()?),
-        public_id,
-        created_at: at(row, 6)?,
-        revoked_at: maybe_at(row, 7)?,
-    })
 }
 
 /// Reads page after page, letting others at the connection and the file in between.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, params};
 use trailpad_common::admin::{AdminError, Person, Role, SignIn};
 use trailpad_common::email::Email;
-use trailpad_common::id::MemberId;
+use trailpad_common::id::{MemberId, WorkspaceId};
 use trailpad_common::instant::Instant;
 use trailpad_common::token::SecretHash;
 use uuid::Uuid;
@@ -19,8 +19,7 @@ WHERE m.ended_at IS NULL AND k.ended_at IS NULL AND m.id =
 ";
 
 const MEMBER: &str = "
-SELECT m.id FROM members m JOIN workspaces k ON k.id = m.workspace_id
-WHERE k.name = ?1 AND m.email = ?2 AND m.ended_at IS NULL
+SELECT id FROM members WHERE workspace_id = ?1 AND email = ?2 AND ended_at IS NULL
 ";
 
 const PASSWORDS: &str = "
@@ -35,17 +34,18 @@ const BEGIN: &str =
 impl SignIn for SqliteAdmin {
     async fn invite(
         &self,
-        workspace: &str,
+        workspace: WorkspaceId,
         email: &Email,
         link: SecretHash,
         valid_until: Instant,
     ) -> Result<(), AdminError> {
         self.write(|transaction| {
-            let values = params![workspace, email.as_str()];
+            let values = params![workspace.uuid(), email.as_str()];
             let found = transaction.query_row(MEMBER, values, |row| row.get::<_, Uuid>(0));
-            let member = found.optional().map_err(away)?.ok_or_else(|| {
-                not_found(format!("{email} is no member of workspace {workspace:?}"))
-            })?;
+            let member = found
+                .optional()
+                .map_err(away)?
+                .ok_or_else(|| not_found(format!("{email} is no member of the workspace")))?;
             execute(transaction, "DELETE FROM invitations WHERE member_id = ?1", [member])?;
             let sql =
                 "INSERT INTO invitations (link_hash, member_id, valid_until) VALUES (?1, ?2, ?3)";
