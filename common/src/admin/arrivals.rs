@@ -8,17 +8,27 @@ use crate::id::{ActivityId, MemberId, ProjectId, WebhookId, WorkspaceId};
 use crate::instant::Instant;
 use crate::traffic::{Counts, RefusedRequest};
 
+/// Whose activities, of a workspace. One thing alone, because each has an index that gives its
+/// activities in order; any second one would have to be looked for among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActivityScope {
+    /// All of the workspace.
+    Workspace,
+    /// Those of a project.
+    Project(ProjectId),
+    /// Those of a webhook.
+    Webhook(WebhookId),
+    /// Those assigned to a member.
+    Member(MemberId),
+}
+
 /// Which activities of a workspace; newest received first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActivityQuery {
     /// The workspace.
     pub workspace_id: WorkspaceId,
-    /// Only those of this project.
-    pub project_id: Option<ProjectId>,
-    /// Only those of this webhook.
-    pub webhook_id: Option<WebhookId>,
-    /// Only those assigned to this member.
-    pub member_id: Option<MemberId>,
+    /// Whose.
+    pub scope: ActivityScope,
     /// Only those received at or after this.
     pub from: Option<Instant>,
     /// Only those received before this.
@@ -34,9 +44,7 @@ impl ActivityQuery {
     pub fn of(workspace_id: WorkspaceId, limit: u32) -> Self {
         Self {
             workspace_id,
-            project_id: None,
-            webhook_id: None,
-            member_id: None,
+            scope: ActivityScope::Workspace,
             from: None,
             until: None,
             after: None,
@@ -50,10 +58,14 @@ impl ActivityQuery {
 pub struct ListedActivity {
     /// The row's identifier.
     pub id: ActivityId,
+    /// Its project.
+    pub project_id: ProjectId,
+    /// The member it is assigned to.
+    pub member_id: MemberId,
+    /// That member's address.
+    pub member_email: Email,
     /// `title`
     pub title: String,
-    /// The address of the member it is assigned to.
-    pub member_email: Email,
     /// `trigger`
     pub trigger: Option<String>,
     /// `event`
@@ -96,11 +108,11 @@ pub trait Arrivals: Send + Sync {
         workspace_id: WorkspaceId,
     ) -> Result<Vec<(WebhookId, Instant)>, AdminError>;
 
-    /// The traffic of a workspace's webhooks, or of one of them, since an instant; by span.
+    /// The traffic of webhooks, as far as they are of the workspace, since an instant; by span.
     async fn traffic(
         &self,
         workspace_id: WorkspaceId,
-        webhook_id: Option<WebhookId>,
+        webhooks: &[WebhookId],
         since: Instant,
     ) -> Result<Vec<Traffic>, AdminError>;
 

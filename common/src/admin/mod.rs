@@ -14,7 +14,7 @@ use crate::id::{ActivityId, MemberId, ProjectId, WebhookId, WorkspaceId};
 use crate::instant::Instant;
 use crate::token::{PresentedToken, PublicId};
 
-pub use arrivals::{ActivityQuery, Arrivals, ListedActivity, Traffic};
+pub use arrivals::{ActivityQuery, ActivityScope, Arrivals, ListedActivity, Traffic};
 pub use dead_letters::{
     Action, BuriedLetter, DeadLetterAdmin, DeadLetterFilter, DeadLetterState, Page,
 };

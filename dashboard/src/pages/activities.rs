@@ -2,12 +2,12 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
-use trailpad_common::admin::{ActivityQuery, Arrivals, ListedActivity};
+use trailpad_common::admin::{ActivityQuery, ActivityScope, Arrivals, ListedActivity};
 use trailpad_common::id::ActivityId;
 use trailpad_common::instant::Instant;
 
 use super::pretty::pretty;
-use super::search::{Found, search};
+use super::search::{Found, Wanted, search};
 use super::stream;
 use crate::error::PageError;
 use crate::fields::Fields;
@@ -33,10 +33,10 @@ pub async fn list(
     request: HttpRequest,
 ) -> Result<HttpResponse, PageError> {
     let fields = Fields::parse(request.query_string().as_bytes());
-    let query = query(&viewer, &fields)?;
-    let shown = match text(&fields) {
-        Some(text) => search(&*dashboard.stores.arrivals, &query, &text).await?,
-        None => first_page(&*dashboard.stores.arrivals, &query).await?,
+    let (query, wanted) = query(&viewer, &fields)?;
+    let found = match wanted.is_all() {
+        true => page_of(&*dashboard.stores.arrivals, &query).await?,
+        false => search(&*dashboard.stores.arrivals, &query, &wanted).await?,
     };
     let filters = filters(&dashboard, &viewer, &fields).await?;
     let is_filtered = FILTERS.iter().any(|name| fields.get(name).is_some());
@@ -44,20 +44,20 @@ pub async fn list(
         @if is_filtered { "Nothing matches: choose less, or a longer time." }
         @else { "Create a webhook under " a href="/settings/integrations" { "Workspace Settings › Integrations" } " and post one to its URL." }
     };
-    let is_live = query.after.is_none() && query.until.is_none() && text(&fields).is_none();
+    let is_live = query.after.is_none() && query.until.is_none() && wanted.is_all();
     let stream = is_live.then(|| format!("/activities/stream?{}", fields.with("after", None)));
     let older = |place| format!("/activities?{}", fields.with("after", Some(&format_place(place))));
-    let is_full = shown.activities.len() == PAGE_ROWS as usize;
+    let is_full = found.activities.len() == PAGE_ROWS as usize;
     let body = html! {
         h1 { "Activities" }
         (filters)
-        (list_of(&shown.activities, stream.as_deref(), &hint))
-        @if let Some((at, _)) = shown.looked_down_to.filter(|_| !is_full) {
+        (list_of(&found.activities, stream.as_deref(), &hint))
+        @if let Some((at, _)) = found.looked_down_to.filter(|_| !is_full) {
             p.soft { "Searched what was received down to " (time(at)) "." }
         }
         nav.pager aria-label="Pages" {
             @if query.after.is_some() { a href=(format!("/activities?{}", fields.with("after", None))) { "← Newest" } } @else { span {} }
-            @if let Some(place) = shown.looked_down_to {
+            @if let Some(place) = found.looked_down_to {
                 a href=(older(place)) rel="next" { @if is_full { "Older →" } @else { "Search further back →" } }
             }
         }
@@ -66,7 +66,7 @@ pub async fn list(
 }
 
 /// A page, and where the next one begins.
-async fn first_page(arrivals: &dyn Arrivals, query: &ActivityQuery) -> Result<Found, PageError> {
+async fn page_of(arrivals: &dyn Arrivals, query: &ActivityQuery) -> Result<Found, PageError> {
     // One more than is shown: it tells whether there is another page.
     let one_more = ActivityQuery { limit: query.limit + 1, ..query.clone() };
     let mut activities = arrivals.page(&one_more).await?;
@@ -84,8 +84,11 @@ pub async fn stream(
     request: HttpRequest,
 ) -> Result<HttpResponse, PageError> {
     let fields = Fields::parse(request.query_string().as_bytes());
-    let query = ActivityQuery { after: None, ..query(&viewer, &fields)? };
-    stream::of(dashboard, viewer, query)
+    let (query, wanted) = query(&viewer, &fields)?;
+    match wanted.is_all() {
+        true => stream::of(dashboard, viewer, ActivityQuery { after: None, ..query }),
+        false => Err(PageError::NotFound),
+    }
 }
 
 /// `GET /activities/{id}`
@@ -182,23 +185,26 @@ async fn filters(
     })
 }
 
-/// What a query string asks for, except for the title.
-fn query(viewer: &Viewer, fields: &Fields) -> Result<ActivityQuery, PageError> {
+/// What a query string asks for: the scope that leaves the least, and what to look for in it.
+fn query(viewer: &Viewer, fields: &Fields) -> Result<(ActivityQuery, Wanted), PageError> {
+    let (project, member) = (fields.id("project")?, fields.id("member")?);
+    let (scope, project_id, member_id) = match (fields.id("webhook")?, member, project) {
+        (Some(id), _, _) => (ActivityScope::Webhook(id), project, member),
+        (None, Some(id), _) => (ActivityScope::Member(id), project, None),
+        (None, None, Some(id)) => (ActivityScope::Project(id), None, None),
+        (None, None, None) => (ActivityScope::Workspace, None, None),
+    };
+    let title = fields.get("q");
+    let title = title.map(|text| text.chars().take(TITLE_CHARS_MAX).collect::<String>());
     let window = fields.get("window").and_then(|name| WINDOWS.iter().find(|known| known.0 == name));
-    Ok(ActivityQuery {
-        project_id: fields.id("project")?,
-        webhook_id: fields.id("webhook")?,
-        member_id: fields.id("member")?,
+    let query = ActivityQuery {
+        scope,
         from: window.map(|(_, seconds, _)| seconds_from_now(-seconds)),
         until: fields.get("before").map(day_began).transpose()?,
         after: fields.get("after").map(parse_place).transpose()?,
         ..ActivityQuery::of(viewer.workspace(), PAGE_ROWS)
-    })
-}
-
-/// What a title has to contain.
-fn text(fields: &Fields) -> Option<String> {
-    Some(fields.get("q")?.chars().take(TITLE_CHARS_MAX).collect())
+    };
+    Ok((query, Wanted { project_id, member_id, title: title.map(|text| text.to_lowercase()) }))
 }
 
 /// Midnight of a day such as `2024-08-03`, in UTC.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use actix_web::{HttpResponse, web};
 use maud::{Markup, html};
-use trailpad_common::admin::{NewWebhook, Webhook};
+use trailpad_common::admin::{NewWebhook, Traffic, Webhook};
 use trailpad_common::id::WebhookId;
 use trailpad_common::instant::Instant;
 use trailpad_common::token::NewToken;
@@ -26,7 +26,12 @@ pub async fn list(
     let webhooks = stores.admin.webhooks(Some(viewer.workspace())).await?;
     let last: HashMap<WebhookId, Instant> =
         stores.arrivals.last_activities(workspace_id).await?.into_iter().collect();
-    let traffic = stores.arrivals.traffic(workspace_id, None, day_began(now)).await?;
+    let ids: Vec<WebhookId> = shown(&webhooks).iter().map(|webhook| webhook.id).collect();
+    let mut traffic: HashMap<WebhookId, Vec<Traffic>> = HashMap::new();
+    for part in stores.arrivals.traffic(workspace_id, &ids, day_began(now)).await? {
+        traffic.entry(part.webhook_id).or_default().push(part);
+    }
+    let day = |id| Day::of(traffic.get(&id).into_iter().flatten(), now);
     let body = html! {
         div.row.between {
             h2 { "Custom Webhooks" }
@@ -52,7 +57,7 @@ pub async fn list(
                     td { (webhook.creator) }
                     td.tight { code { (webhook.public_id) } }
                     td { @match last.get(&webhook.id) { Some(at) => (time(*at)), None => span.soft { "none yet" } } }
-                    td { (Day::of(traffic.iter().filter(|part| part.webhook_id == webhook.id), now).small()) }
+                    td { (day(webhook.id).small()) }
                     td { (status(webhook)) }
                 } } }
             } }

@@ -1,11 +1,11 @@
-//! A search of the titles. No index helps to find a word within a title, and one that did would
-//! cost every insert; so a search looks at rows, newest first, and stops after so many: a person
-//! may then go on from there. Nothing that one viewer searches for holds up the store.
+//! A search among the activities of a scope. No index helps to find a word within a title, or a
+//! member's activities within a project, and one that did would cost every insert; so a search
+//! looks at rows, newest first, and stops after so many: a person may then go on from there.
 
 use std::time::{Duration, Instant as Clock};
 
 use trailpad_common::admin::{ActivityQuery, AdminError, Arrivals, ListedActivity};
-use trailpad_common::id::ActivityId;
+use trailpad_common::id::{ActivityId, MemberId, ProjectId};
 use trailpad_common::instant::Instant;
 
 /// Rows of the first step; each further step takes twice as many, up to the most.
@@ -15,25 +15,47 @@ const STEP_ROWS_MAX: u32 = 2_000;
 const LOOKED_AT_MAX: usize = 50_000;
 const LOOKING_MAX: Duration = Duration::from_secs(1);
 
+/// What is looked for among the activities of a scope.
+pub struct Wanted {
+    /// Only those of this project.
+    pub project_id: Option<ProjectId>,
+    /// Only those assigned to this member.
+    pub member_id: Option<MemberId>,
+    /// Only those whose title contains this, in lower case.
+    pub title: Option<String>,
+}
+
+impl Wanted {
+    /// Whether it is every one.
+    pub fn is_all(&self) -> bool {
+        self.project_id.is_none() && self.member_id.is_none() && self.title.is_none()
+    }
+
+    fn is(&self, activity: &ListedActivity) -> bool {
+        self.project_id.is_none_or(|id| id == activity.project_id)
+            && self.member_id.is_none_or(|id| id == activity.member_id)
+            && self.title.as_ref().is_none_or(|text| activity.title.to_lowercase().contains(text))
+    }
+}
+
 /// What a search found.
 pub struct Found {
-    /// At most as many as were wanted.
+    /// At most as many as were asked for.
     pub activities: Vec<ListedActivity>,
     /// The last row that was looked at, if there may be more below.
     pub looked_down_to: Option<(Instant, ActivityId)>,
 }
 
-/// The rows of a query whose title contains the text, whatever the case; at most as many as the
-/// query's limit.
+/// Those that are wanted of a query's rows; at most as many as the query's limit.
 ///
 /// # Errors
 /// The store is away.
 pub async fn search(
     arrivals: &dyn Arrivals,
     query: &ActivityQuery,
-    text: &str,
+    wanted: &Wanted,
 ) -> Result<Found, AdminError> {
-    let (began, text) = (Clock::now(), text.to_lowercase());
+    let began = Clock::now();
     let mut step = ActivityQuery { limit: FIRST_ROWS, ..query.clone() };
     let (mut activities, mut looked_at) = (Vec::new(), 0);
     loop {
@@ -42,7 +64,7 @@ pub async fn search(
         looked_at += rows.len();
         for row in rows {
             step.after = Some((row.received_at, row.id));
-            if row.title.to_lowercase().contains(&text) {
+            if wanted.is(&row) {
                 activities.push(row);
             }
             if activities.len() == query.limit as usize {

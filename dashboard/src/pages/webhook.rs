@@ -4,7 +4,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 use serde::Deserialize;
-use trailpad_common::admin::{ActivityQuery, Webhook};
+use trailpad_common::admin::{ActivityQuery, ActivityScope, Webhook};
 use trailpad_common::id::WebhookId;
 use trailpad_common::instant::Instant;
 use trailpad_common::traffic::{Counts, RefusedRequest};
@@ -42,7 +42,7 @@ pub async fn show(
     let webhook = find(&dashboard, &viewer, &id).await?;
     let (arrivals, now) = (&dashboard.stores.arrivals, Instant::now());
     let workspace_id = viewer.workspace();
-    let traffic = arrivals.traffic(workspace_id, Some(webhook.id), day_began(now)).await?;
+    let traffic = arrivals.traffic(workspace_id, &[webhook.id], day_began(now)).await?;
     let day = Day::of(traffic.iter(), now);
     let activities = arrivals.page(&latest(&viewer, webhook.id)).await?;
     let refused = arrivals.refused(webhook.id, REFUSED_SHOWN).await?;
@@ -92,7 +92,7 @@ pub async fn stream(
 
 fn latest(viewer: &Viewer, webhook_id: WebhookId) -> ActivityQuery {
     let all = ActivityQuery::of(viewer.workspace(), ACTIVITIES_SHOWN);
-    ActivityQuery { webhook_id: Some(webhook_id), ..all }
+    ActivityQuery { scope: ActivityScope::Webhook(webhook_id), ..all }
 }
 
 fn counts(total: &Counts) -> Markup {

@@ -1,7 +1,8 @@
 //! What arrived: pages of every filter, of one workspace alone; traffic that adds up and is bounded.
 
+use trailpad_common::admin::ActivityScope::{Member, Project, Webhook};
 use trailpad_common::admin::{ActivityQuery, AdminError};
-use trailpad_common::id::WorkspaceId;
+use trailpad_common::id::{MemberId, WorkspaceId};
 use trailpad_common::instant::Instant;
 use trailpad_common::traffic::{Counts, KEPT, REFUSED_KEPT, RefusedRequest, SPAN};
 
@@ -55,19 +56,10 @@ async fn filters_choose_and_another_workspace_sees_nothing() {
         let all = ActivityQuery::of(f.workspace_id().await, 100);
         let at = |second: i64| Some(Instant::from_unix_micros(second * 1_000_000));
         for (what, query, count) in [
-            ("project", ActivityQuery { project_id: Some(project), ..all.clone() }, 9),
-            ("webhook", ActivityQuery { webhook_id: Some(f.webhook_id), ..all.clone() }, 9),
-            ("member", ActivityQuery { member_id: Some(member), ..all.clone() }, 9),
-            (
-                "all three",
-                ActivityQuery {
-                    project_id: Some(project),
-                    webhook_id: Some(f.webhook_id),
-                    member_id: Some(member),
-                    ..all.clone()
-                },
-                9,
-            ),
+            ("project", ActivityQuery { scope: Project(project), ..all.clone() }, 9),
+            ("webhook", ActivityQuery { scope: Webhook(f.webhook_id), ..all.clone() }, 9),
+            ("member", ActivityQuery { scope: Member(member), ..all.clone() }, 9),
+            ("nobody", ActivityQuery { scope: Member(MemberId::generate()), ..all.clone() }, 0),
             ("from", ActivityQuery { from: at(4), ..all.clone() }, 6),
             ("until", ActivityQuery { until: at(4), ..all.clone() }, 3),
         ] {
@@ -77,9 +69,9 @@ async fn filters_choose_and_another_workspace_sees_nothing() {
         let other = WorkspaceId::generate();
         for query in [
             ActivityQuery::of(other, 100),
-            ActivityQuery { workspace_id: other, project_id: Some(project), ..all.clone() },
-            ActivityQuery { workspace_id: other, webhook_id: Some(f.webhook_id), ..all.clone() },
-            ActivityQuery { workspace_id: other, member_id: Some(member), ..all.clone() },
+            ActivityQuery { workspace_id: other, scope: Project(project), ..all.clone() },
+            ActivityQuery { workspace_id: other, scope: Webhook(f.webhook_id), ..all.clone() },
+            ActivityQuery { workspace_id: other, scope: Member(member), ..all.clone() },
         ] {
             assert!(f.page(&query).await.is_empty(), "{query:?}");
         }
@@ -113,13 +105,13 @@ async fn traffic_adds_up_in_its_span_and_what_is_old_or_too_much_is_forgotten() 
             record(now, counts, &[]).await;
         }
         let traffic = async |since: Instant| {
-            let traffic = f.engine.arrivals.traffic(workspace_id, Some(id), since).await;
+            let traffic = f.engine.arrivals.traffic(workspace_id, &[id], since).await;
             traffic.expect("asked").into_iter().map(|part| part.counts).collect::<Vec<_>>()
         };
         let sum = Counts { accepted: 4, refused: 2, stored: 2, dead: 1 };
         assert_eq!(traffic(Instant::from_unix_micros(0)).await, [gateway, sum]);
         assert_eq!(traffic(now).await, [sum]);
-        let none = f.engine.arrivals.traffic(WorkspaceId::generate(), Some(id), now).await;
+        let none = f.engine.arrivals.traffic(WorkspaceId::generate(), &[id], now).await;
         assert!(none.expect("asked").is_empty());
 
         let refused: Vec<_> = (0..REFUSED_KEPT + 10)

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use trailpad_common::admin::{
-    ActivityQuery, AdminError, Arrivals, ListedActivity, StoredActivity, Traffic,
+    ActivityQuery, ActivityScope, AdminError, Arrivals, ListedActivity, StoredActivity, Traffic,
 };
 use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
@@ -20,39 +20,33 @@ use crate::postgres::error::unavailable;
 
 /// Each key's own newest rows come out of an index in order, as many as are wanted; then the keys
 /// are merged. So a page costs the same wherever it is in the list.
-fn page_sql(column: &str, keys: &str) -> String {
-    format!(
-        "SELECT a.id, a.title, m.email, a.\"trigger\", a.event, a.start_time, a.external_id, a.received_at
+fn page_sql(scope: ActivityScope) -> (String, Option<Uuid>) {
+    let (column, keys, key) = match scope {
+        ActivityScope::Workspace => {
+            let all = "SELECT id FROM projects WHERE workspace_id = $1 AND $2::uuid IS NULL";
+            ("project_id", all, None)
+        }
+        ActivityScope::Project(id) => ("project_id", "SELECT $2::uuid", Some(id.uuid())),
+        ActivityScope::Webhook(id) => ("webhook_id", "SELECT $2::uuid", Some(id.uuid())),
+        ActivityScope::Member(id) => ("member_id", "SELECT $2::uuid", Some(id.uuid())),
+    };
+    let sql = format!(
+        "SELECT a.id, a.project_id, a.member_id, m.email, a.title, a.\"trigger\", a.event,
+                a.start_time, a.external_id, a.received_at
          FROM ({keys}) AS keys(key)
          CROSS JOIN LATERAL (
              SELECT * FROM activities a
              WHERE a.{column} = keys.key
-               AND ($3::uuid IS NULL OR a.webhook_id = $3)
-               AND ($4::uuid IS NULL OR a.member_id = $4)
-               AND ($5::timestamptz IS NULL OR a.received_at >= $5)
-               AND ($6::timestamptz IS NULL OR a.received_at < $6)
-               AND ($7::timestamptz IS NULL OR (a.received_at, a.id) < ($7, $8))
-             ORDER BY a.received_at DESC, a.id DESC LIMIT $9
+               AND ($3::timestamptz IS NULL OR a.received_at >= $3)
+               AND ($4::timestamptz IS NULL OR a.received_at < $4)
+               AND ($5::timestamptz IS NULL OR (a.received_at, a.id) < ($5, $6))
+             ORDER BY a.received_at DESC, a.id DESC LIMIT $7
          ) a
          JOIN members m ON m.id = a.member_id
          JOIN projects p ON p.id = a.project_id AND p.workspace_id = $1
-         WHERE ($2::uuid IS NULL OR a.project_id = $2)
-         ORDER BY a.received_at DESC, a.id DESC LIMIT $9"
-    )
-}
-
-/// The narrowest key that a query names.
-fn sql_of(query: &ActivityQuery) -> String {
-    if query.webhook_id.is_some() {
-        page_sql("webhook_id", "SELECT $3::uuid")
-    } else if query.member_id.is_some() && query.project_id.is_none() {
-        page_sql("member_id", "SELECT $4::uuid")
-    } else {
-        page_sql(
-            "project_id",
-            "SELECT id FROM projects WHERE workspace_id = $1 AND ($2::uuid IS NULL OR id = $2)",
-        )
-    }
+         ORDER BY a.received_at DESC, a.id DESC LIMIT $7"
+    );
+    (sql, key)
 }
 
 const ONE: &str = "
@@ -76,7 +70,7 @@ SELECT t.webhook_id, t.span, t.accepted, t.refused, t.stored, t.dead
 FROM webhook_traffic t
 JOIN webhooks w ON w.id = t.webhook_id
 JOIN projects p ON p.id = w.project_id AND p.workspace_id = $1
-WHERE t.span >= $3 AND ($2::uuid IS NULL OR t.webhook_id = $2)
+WHERE t.webhook_id = ANY ($2::uuid[]) AND t.span >= $3
 ORDER BY t.span
 ";
 
@@ -114,26 +108,21 @@ WHERE r.webhook_id = g.webhook_id AND r.id <= (
 #[async_trait]
 impl Arrivals for PostgresAdmin {
     async fn page(&self, query: &ActivityQuery) -> Result<Vec<ListedActivity>, AdminError> {
+        let (sql, key) = page_sql(query.scope);
         let workspace = query.workspace_id.uuid();
-        let project = query.project_id.map(|id| id.uuid());
-        let webhook = query.webhook_id.map(|id| id.uuid());
-        let member = query.member_id.map(|id| id.uuid());
         let (from, until) =
             (query.from.map(Instant::to_datetime), query.until.map(Instant::to_datetime));
         let (at, id) = query.after.map(|(at, id)| (at.to_datetime(), id.uuid())).unzip();
         let limit = i64::from(query.limit);
-        let parameters: [(&(dyn ToSql + Sync), Type); 9] = [
+        let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
             (&workspace, Type::UUID),
-            (&project, Type::UUID),
-            (&webhook, Type::UUID),
-            (&member, Type::UUID),
+            (&key, Type::UUID),
             (&from, Type::TIMESTAMPTZ),
             (&until, Type::TIMESTAMPTZ),
             (&at, Type::TIMESTAMPTZ),
             (&id, Type::UUID),
             (&limit, Type::INT8),
         ];
-        let sql = sql_of(query);
         let rows = self.client().await?.query_typed(&sql, &parameters).await.map_err(away)?;
         Ok(rows.iter().map(listed).collect())
     }
@@ -164,14 +153,14 @@ impl Arrivals for PostgresAdmin {
     async fn traffic(
         &self,
         workspace_id: WorkspaceId,
-        webhook_id: Option<WebhookId>,
+        webhooks: &[WebhookId],
         since: Instant,
     ) -> Result<Vec<Traffic>, AdminError> {
-        let (workspace, webhook, since) =
-            (workspace_id.uuid(), webhook_id.map(|id| id.uuid()), since.to_datetime());
+        let webhooks: Vec<Uuid> = webhooks.iter().map(|id| id.uuid()).collect();
+        let (workspace, since) = (workspace_id.uuid(), since.to_datetime());
         let parameters = [
             (&workspace as _, Type::UUID),
-            (&webhook as _, Type::UUID),
+            (&webhooks as _, Type::UUID_ARRAY),
             (&since as _, Type::TIMESTAMPTZ),
         ];
         let rows = self.client().await?.query_typed(TRAFFIC, &parameters).await.map_err(away)?;
@@ -201,13 +190,15 @@ impl Arrivals for PostgresAdmin {
 fn listed(row: &Row) -> ListedActivity {
     ListedActivity {
         id: row.get::<_, Uuid>(0).into(),
-        title: row.get(1),
-        member_email: Email::folded(row.get(2)),
-        trigger: row.get(3),
-        event: row.get(4),
-        start_time: at(row, 5),
-        external_id: row.get(6),
-        received_at: at(row, 7),
+        project_id: row.get::<_, Uuid>(1).into(),
+        member_id: row.get::<_, Uuid>(2).into(),
+        member_email: Email::folded(row.get(3)),
+        title: row.get(4),
+        trigger: row.get(5),
+        event: row.get(6),
+        start_time: at(row, 7),
+        external_id: row.get(8),
+        received_at: at(row, 9),
     }
 }
 

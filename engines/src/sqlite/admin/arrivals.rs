@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
 use trailpad_common::admin::{
-    ActivityQuery, AdminError, Arrivals, ListedActivity, StoredActivity, Traffic,
+    ActivityQuery, ActivityScope, AdminError, Arrivals, ListedActivity, StoredActivity, Traffic,
 };
 use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
@@ -16,8 +16,10 @@ use super::lists::{ACTIVITY_COLUMNS, BEGINNING, activity, all};
 use super::{SqliteAdmin, away, micros, not_found};
 use crate::sqlite::error::unavailable;
 
-const LISTED_COLUMNS: &str =
-    r#"a.id, a.title, m.email, a."trigger", a.event, a.start_time, a.external_id, a.received_at"#;
+const LISTED_COLUMNS: &str = r#"
+a.id, a.project_id, a.member_id, m.email, a.title, a."trigger", a.event, a.start_time,
+a.external_id, a.received_at
+"#;
 
 const OF_WORKSPACE: &str = "
 FROM activities a
@@ -25,12 +27,9 @@ JOIN members m ON m.id = a.member_id
 JOIN projects p ON p.id = a.project_id AND p.workspace_id = :workspace
 ";
 
-const MATCHING: &str = "
-AND (:project IS NULL OR a.project_id = :project)
-AND (:webhook IS NULL OR a.webhook_id = :webhook)
-AND (:member IS NULL OR a.member_id = :member)
-AND a.received_at >= :from
-AND (a.received_at, a.id) < (:after_at, :after_id)
+/// One upper bound alone: of two, SQLite may seek to the wrong one.
+const PAGE: &str = "
+AND a.received_at >= :from AND (a.received_at, a.id) < (:after_at, :after_id)
 ORDER BY a.received_at DESC, a.id DESC LIMIT :limit
 ";
 
@@ -46,7 +45,7 @@ SELECT t.webhook_id, t.span, t.accepted, t.refused, t.stored, t.dead
 FROM webhooks w
 JOIN projects p ON p.id = w.project_id AND p.workspace_id = ?1
 JOIN webhook_traffic t ON t.webhook_id = w.id AND t.span >= ?3
-WHERE ?2 IS NULL OR w.id = ?2
+WHERE w.id = ?2
 ORDER BY t.span
 ";
 
@@ -67,7 +66,7 @@ DELETE FROM refused_requests WHERE webhook_id = ?1 AND id <= (
 #[async_trait]
 impl Arrivals for SqliteAdmin {
     async fn page(&self, query: &ActivityQuery) -> Result<Vec<ListedActivity>, AdminError> {
-        let (column, keys) = self.read(|connection| narrowest(connection, query))?;
+        let (column, keys) = self.read(|connection| keys_of(connection, query))?;
         let mut rows = Vec::new();
         // Each key's own newest rows come out of an index in order; others get the connection
         // between them.
@@ -106,11 +105,16 @@ impl Arrivals for SqliteAdmin {
     async fn traffic(
         &self,
         workspace_id: WorkspaceId,
-        webhook_id: Option<WebhookId>,
+        webhooks: &[WebhookId],
         since: Instant,
     ) -> Result<Vec<Traffic>, AdminError> {
-        let values = params![workspace_id.uuid(), webhook_id.map(|id| id.uuid()), micros(since)];
-        self.read(|connection| all(connection, TRAFFIC, values, traffic))
+        let mut found = Vec::new();
+        for webhook in webhooks {
+            let values = params![workspace_id.uuid(), webhook.uuid(), micros(since)];
+            found.extend(self.read(|connection| all(connection, TRAFFIC, values, traffic))?);
+        }
+        found.sort_by_key(|part| part.span);
+        Ok(found)
     }
 
     async fn refused(
@@ -128,22 +132,20 @@ impl Arrivals for SqliteAdmin {
     }
 }
 
-/// The column, and its values, that leave the least to read.
-fn narrowest(
+/// The column of a scope, and the values of it.
+fn keys_of(
     connection: &Connection,
     query: &ActivityQuery,
 ) -> Result<(&'static str, Vec<Uuid>), AdminError> {
-    if let Some(webhook) = query.webhook_id {
-        return Ok(("webhook_id", vec![webhook.uuid()]));
-    }
-    if let Some(project) = query.project_id {
-        return Ok(("project_id", vec![project.uuid()]));
-    }
-    if let Some(member) = query.member_id {
-        return Ok(("member_id", vec![member.uuid()]));
-    }
-    let sql = "SELECT id FROM projects WHERE workspace_id = ?1";
-    Ok(("project_id", all(connection, sql, [query.workspace_id.uuid()], |row| row.get(0))?))
+    Ok(match query.scope {
+        ActivityScope::Webhook(id) => ("webhook_id", vec![id.uuid()]),
+        ActivityScope::Project(id) => ("project_id", vec![id.uuid()]),
+        ActivityScope::Member(id) => ("member_id", vec![id.uuid()]),
+        ActivityScope::Workspace => {
+            let sql = "SELECT id FROM projects WHERE workspace_id = ?1";
+            ("project_id", all(connection, sql, [query.workspace_id.uuid()], |row| row.get(0))?)
+        }
+    })
 }
 
 fn page_of(
@@ -152,17 +154,13 @@ fn page_of(
     key: Uuid,
     query: &ActivityQuery,
 ) -> Result<Vec<ListedActivity>, AdminError> {
-    let sql = format!("SELECT {LISTED_COLUMNS} {OF_WORKSPACE} WHERE a.{column} = :key {MATCHING}");
-    // One upper bound alone: of two, SQLite may seek to the wrong one.
+    let sql = format!("SELECT {LISTED_COLUMNS} {OF_WORKSPACE} WHERE a.{column} = :key {PAGE}");
     let after = query.after.map_or(BEGINNING, |(at, id)| (micros(at), id.uuid()));
     let until = query.until.map_or(BEGINNING, |until| (micros(until), Uuid::nil()));
     let (after_at, after_id) = after.min(until);
     let values = named_params! {
         ":workspace": query.workspace_id.uuid(),
         ":key": key,
-        ":project": query.project_id.map(|id| id.uuid()),
-        ":webhook": query.webhook_id.map(|id| id.uuid()),
-        ":member": query.member_id.map(|id| id.uuid()),
         ":from": query.from.map_or(i64::MIN, micros),
         ":after_at": after_at,
         ":after_id": after_id,
@@ -174,13 +172,15 @@ fn page_of(
 fn listed(row: &Row<'_>) -> rusqlite::Result<ListedActivity> {
     Ok(ListedActivity {
         id: row.get::<_, Uuid>(0)?.into(),
-        title: row.get(1)?,
-        member_email: Email::folded(row.get_ref(2)?.as_str()?),
-        trigger: row.get(3)?,
-        event: row.get(4)?,
-        start_time: Instant::from_unix_micros(row.get(5)?),
-        external_id: row.get(6)?,
-        received_at: Instant::from_unix_micros(row.get(7)?),
+        project_id: row.get::<_, Uuid>(1)?.into(),
+        member_id: row.get::<_, Uuid>(2)?.into(),
+        member_email: Email::folded(row.get_ref(3)?.as_str()?),
+        title: row.get(4)?,
+        trigger: row.get(5)?,
+        event: row.get(6)?,
+        start_time: Instant::from_unix_micros(row.get(7)?),
+        external_id: row.get(8)?,
+        received_at: Instant::from_unix_micros(row.get(9)?),
     })
 }
 
