@@ -7,6 +7,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, ResponseError};
 use maud::html;
 use trailpad_common::admin::AdminError;
+use trailpad_common::ports::PublishError;
 
 use crate::layout;
 use crate::security::HEADERS;
@@ -105,6 +106,12 @@ impl From<AdminError> for PageError {
             AdminError::Conflict(why) => Self::Refused(sentence(&why)),
             AdminError::Unavailable(why) => Self::Away(sentence(&why.to_string())),
         }
+    }
+}
+
+impl From<PublishError> for PageError {
+    fn from(error: PublishError) -> Self {
+        Self::Away(sentence(&error.to_string()))
     }
 }
 

@@ -5,6 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use trailpad_common::instant::Instant;
 
 use crate::assets;
+use crate::fields::Fields;
 use crate::session::Viewer;
 
 /// Where in the navigation a page is.
@@ -148,6 +149,19 @@ pub fn notice(text: &str) -> Markup {
     html! { p.notice role="status" { (text) } }
 }
 
+/// What was done, as `?done=…` says it; anything else is nothing of ours.
+pub fn done(fields: &Fields) -> Markup {
+    let sentence = match fields.get("done") {
+        Some("renamed") => "The new name is saved.",
+        Some("created") => "The project is there.",
+        Some("role") => "The role is changed. It holds from the next click on.",
+        Some("removed") => "The member is removed, and signed out everywhere.",
+        Some("revoked") => "The webhook is revoked: it takes no more activities.",
+        _ => return html! {},
+    };
+    notice(sentence)
+}
+
 /// What an empty list says: what to do next.
 pub fn empty(title: &str, what_next: &Markup) -> Markup {
     html! { div.empty { p.strong { (title) } p { (what_next) } } }
@@ -159,6 +173,12 @@ const ROWS_MAX: usize = 500;
 /// As much of a list as a page shows.
 pub fn shown<T>(list: &[T]) -> &[T] {
     &list[..list.len().min(ROWS_MAX)]
+}
+
+/// As many choices as a field has, and the one that is chosen.
+pub fn choices<T>(list: &[T], is_chosen: impl Fn(&T) -> bool) -> Vec<&T> {
+    let kept = |(at, choice): &(usize, &T)| *at < ROWS_MAX || is_chosen(choice);
+    list.iter().enumerate().filter(kept).map(|(_, choice)| choice).collect()
 }
 
 /// Says so where a list is longer than what is shown of it.

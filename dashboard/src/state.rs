@@ -8,6 +8,7 @@ use trailpad_common::admin::{Admin, Arrivals, DeadLetterAdmin, SignIn};
 use trailpad_common::instant::Instant;
 use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch};
 use trailpad_common::ports::{Publisher, Queue};
+use trailpad_common::traffic::TrafficLog;
 
 use crate::error::PageError;
 use crate::throttle::Throttle;
@@ -28,6 +29,8 @@ pub struct Stores {
     pub sign_in: Arc<dyn SignIn>,
     /// Activities, traffic, refused requests.
     pub arrivals: Arc<dyn Arrivals>,
+    /// Where test activities are counted.
+    pub traffic: Arc<dyn TrafficLog>,
 }
 
 /// The dashboard.

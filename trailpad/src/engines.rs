@@ -104,14 +104,15 @@ impl Engines {
     }
 }
 
-fn stores<S: Admin + DeadLetterAdmin + SignIn + Arrivals + 'static>(
+fn stores<S: Admin + DeadLetterAdmin + SignIn + Arrivals + TrafficLog + 'static>(
     store: Arc<S>,
 ) -> trailpad_dashboard::Stores {
     trailpad_dashboard::Stores {
         admin: store.clone(),
         dead_letters: store.clone(),
         sign_in: store.clone(),
-        arrivals: store,
+        arrivals: store.clone(),
+        traffic: store,
     }
 }
 

@@ -11,7 +11,7 @@ use super::search::{Found, Wanted, search};
 use super::stream;
 use crate::error::PageError;
 use crate::fields::Fields;
-use crate::layout::{Place, empty, page, shown, time};
+use crate::layout::{Place, choices, empty, page, time};
 use crate::session::Viewer;
 use crate::state::{Dashboard, seconds_from_now};
 
@@ -40,8 +40,9 @@ pub async fn list(
     };
     let filters = filters(&dashboard, &viewer, &fields).await?;
     let is_filtered = FILTERS.iter().any(|name| fields.get(name).is_some());
+    let title = if is_filtered { "No activity matches" } else { "No activity yet" };
     let hint = html! {
-        @if is_filtered { "Nothing matches: choose less, or a longer time." }
+        @if is_filtered { "Choose less, or a longer time." }
         @else { "Create a webhook under " a href="/settings/integrations" { "Workspace Settings › Integrations" } " and post one to its URL." }
     };
     let is_live = query.after.is_none() && query.until.is_none() && wanted.is_all();
@@ -51,7 +52,7 @@ pub async fn list(
     let body = html! {
         h1 { "Activities" }
         (filters)
-        (list_of(&found.activities, stream.as_deref(), &hint))
+        (list_of(&found.activities, stream.as_deref(), (title, &hint)))
         @if let Some((at, _)) = found.looked_down_to.filter(|_| !is_full) {
             p.soft { "Searched what was received down to " (time(at)) "." }
         }
@@ -126,9 +127,13 @@ pub async fn show(
 }
 
 /// The list, or what to do while it is empty; kept up to date by a stream, if there is one.
-pub fn list_of(activities: &[ListedActivity], stream: Option<&str>, hint: &Markup) -> Markup {
+pub fn list_of(
+    activities: &[ListedActivity],
+    stream: Option<&str>,
+    (title, hint): (&str, &Markup),
+) -> Markup {
     html! { div data-list {
-        div.when-empty hidden[!activities.is_empty()] { (empty("No activity yet", hint)) }
+        div.when-empty hidden[!activities.is_empty()] { (empty(title, hint)) }
         div.scroll hidden[activities.is_empty()] { table {
             thead { tr {
                 th scope="col" { "Received" } th scope="col" { "Title" } th scope="col" { "Member" }
@@ -160,16 +165,18 @@ async fn filters(
     let projects = admin.projects(viewer.workspace()).await?;
     let webhooks = admin.webhooks(Some(viewer.workspace())).await?;
     let members = admin.members(viewer.workspace()).await?;
-    let options = |name: &str, all: &str, choices: Vec<(String, String)>| {
+    let options = |name: &str, all: &str, list: Vec<(String, String)>| {
         let chosen = fields.get(name);
-        html! { select name=(name) data-submit {
+        html! { select name=(name) {
             option value="" { (all) }
-            @for (value, text) in &choices { option value=(value) selected[chosen == Some(value)] { (text) } }
+            @for (value, text) in choices(&list, |(value, _)| chosen == Some(value)) {
+                option value=(value) selected[chosen == Some(value)] { (text) }
+            }
         } }
     };
-    let projects = shown(&projects).iter().map(|p| (p.id.to_string(), p.name.clone())).collect();
-    let webhooks = shown(&webhooks).iter().map(|w| (w.id.to_string(), w.name.clone())).collect();
-    let members = shown(&members).iter().map(|m| (m.id.to_string(), m.email.to_string())).collect();
+    let projects = projects.into_iter().map(|p| (p.id.to_string(), p.name)).collect();
+    let webhooks = webhooks.into_iter().map(|w| (w.id.to_string(), w.name)).collect();
+    let members = members.into_iter().map(|m| (m.id.to_string(), m.email.to_string())).collect();
     let windows =
         WINDOWS.iter().map(|(name, _, text)| ((*name).to_owned(), (*text).to_owned())).collect();
     Ok(html! {

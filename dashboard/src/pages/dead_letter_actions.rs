@@ -100,9 +100,7 @@ async fn step(
             match tokio::time::timeout(PUBLISH_TIMEOUT, replaying).await {
                 Ok(Ok(page)) => Ok(page),
                 Ok(Err(ReplayError::Admin(error))) => Err(error.into()),
-                Ok(Err(ReplayError::Publish(error))) => {
-                    Err(PageError::Away(format!("A replay was {error}")))
-                }
+                Ok(Err(ReplayError::Publish(error))) => Err(error.into()),
                 Err(_) => Err(PageError::Away("The queue did not confirm in time".into())),
             }
         }
@@ -116,6 +114,7 @@ pub fn done_sentence(text: &str) -> Option<String> {
     let (done, unreadable): (u64, u64) = (done.parse().ok()?, unreadable.parse().ok()?);
     let count = counted(done, "dead letter was", "dead letters were");
     let mut sentence = match what {
+        _ if done == 0 && unreadable == 0 => "None of them was open any more.".to_owned(),
         "replayed" => {
             format!("{count} replayed: each is stored shortly, or comes back here with its reason.")
         }

@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 use trailpad_common::admin::{BuriedLetter, DeadLetterFilter, DeadLetterState, Page};
 use trailpad_common::failure::Reason;
+use trailpad_common::id::WebhookId;
 use trailpad_common::instant::Instant;
 
 use super::activities::{format_place, parse_place};
@@ -11,7 +12,7 @@ use super::dead_letter_actions::done_sentence;
 use super::pretty::pretty;
 use crate::error::PageError;
 use crate::fields::Fields;
-use crate::layout::{Place, csrf, empty, grouped, notice, page, shown, time};
+use crate::layout::{Place, choices, csrf, empty, grouped, notice, page, time};
 use crate::session::Viewer;
 use crate::state::Dashboard;
 
@@ -44,7 +45,11 @@ pub async fn list(
         @if let Some(done) = fields.get("done").and_then(done_sentence) { (notice(&done)) }
         (filters)
         @if letters.is_empty() {
-            (empty("There are no dead letters", &html! { "Everything that was accepted is stored, or on its way." }))
+            @if ["webhook", "reason", "member"].iter().any(|name| fields.get(name).is_some()) {
+                (empty("No dead letter matches", &html! { "Choose less, or look at ended ones too." }))
+            } @else {
+                (empty("There are no dead letters", &html! { "Everything that was accepted is stored, or on its way." }))
+            }
         } @else {
             form method="post" action="/dead-letters" {
                 (csrf(&viewer))
@@ -90,6 +95,7 @@ pub async fn show(
     let letters = dashboard.stores.dead_letters.dead_letters(&filter, wanted).await?;
     let letter = letters.into_iter().next().ok_or(PageError::NotFound)?;
     let payload = letter.payload.as_deref().unwrap_or_default();
+    let is_stored = dashboard.stores.arrivals.activity(viewer.workspace(), letter.id).await.is_ok();
     let body = html! {
         p { a href="/dead-letters" { "← Dead letters" } }
         h1 { "Dead letter" }
@@ -105,15 +111,17 @@ pub async fn show(
             dt { "Given up" } dd { (time(letter.dead_at)) }
             dt { "Id" } dd { code { (letter.id) } }
         } }
-        @if letter.state == DeadLetterState::Settled {
-            p { a href=(format!("/activities/{}", letter.id)) { "See the stored activity" } }
-        } @else {
-            form.row method="post" action="/dead-letters" {
+        @match letter.state {
+            DeadLetterState::Open => form.row method="post" action="/dead-letters" {
                 (csrf(&viewer))
                 input type="hidden" name="id" value=(letter.id);
                 button name="do" value="replay" { "Replay" }
                 button.plain name="do" value="discard" { "Discard" }
-            }
+            },
+            DeadLetterState::Replayed => p { "It was given to the queue once more: it is stored shortly, or comes back here with its reason." },
+            DeadLetterState::Discarded => p { "Somebody decided that it is not wanted." },
+            DeadLetterState::Settled if is_stored => p { a href=(format!("/activities/{}", letter.id)) { "See the stored activity" } },
+            DeadLetterState::Settled => p { "Another activity with the same external id is stored in its place." },
         }
         h2 { "Payload" }
         pre tabindex="0" { code { (pretty(&String::from_utf8_lossy(payload))) } }
@@ -143,19 +151,19 @@ async fn filters(
     fields: &Fields,
 ) -> Result<Markup, PageError> {
     let webhooks = dashboard.stores.admin.webhooks(Some(viewer.workspace())).await?;
-    let (webhook, reason) = (fields.get("webhook"), fields.get("reason"));
+    let (webhook, reason) = (fields.id::<WebhookId>("webhook")?, fields.get("reason"));
     Ok(html! {
         form.row method="get" action="/dead-letters" role="search" {
-            label { "Webhook" select name="webhook" data-submit {
+            label { "Webhook" select name="webhook" {
                 option value="" { "All webhooks" }
-                @for w in shown(&webhooks) { @let id = w.id.to_string(); option value=(id) selected[webhook == Some(&id)] { (w.name) } }
+                @for w in choices(&webhooks, |w| Some(w.id) == webhook) { option value=(w.id) selected[Some(w.id) == webhook] { (w.name) } }
             } }
-            label { "Reason" select name="reason" data-submit {
+            label { "Reason" select name="reason" {
                 option value="" { "All reasons" }
                 @for r in Reason::ALL { option selected[reason == Some(r.as_str())] { (r.as_str()) } }
             } }
             label { "Member" input type="email" name="member" value=[fields.get("member")]; }
-            label { "Show" select name="ended" data-submit {
+            label { "Show" select name="ended" {
                 option value="" { "open ones" } option value="1" selected[fields.get("ended").is_some()] { "ended ones too" }
             } }
             button.plain { "Show" }

@@ -5,14 +5,15 @@ use maud::html;
 
 use super::see;
 use crate::error::PageError;
-use crate::layout::{Place, csrf, notice, page};
+use crate::fields::Fields;
+use crate::layout::{Place, csrf, done, page};
 use crate::session::{Post, Viewer};
 use crate::state::Dashboard;
 
 /// `GET /settings`
 pub async fn show(viewer: Viewer, request: HttpRequest) -> HttpResponse {
     let body = html! {
-        @if request.query_string() == "done" { (notice("The workspace has its new name.")) }
+        (done(&Fields::parse(request.query_string().as_bytes())))
         @if viewer.manages() {
             form.stack method="post" action="/settings" {
                 (csrf(&viewer))
@@ -36,5 +37,5 @@ pub async fn rename(
     post.viewer.must_manage()?;
     let name = post.fields.name("name", "A workspace")?;
     dashboard.stores.admin.rename_workspace(post.viewer.workspace(), &name).await?;
-    Ok(see("/settings?done"))
+    Ok(see("/settings?done=renamed"))
 }

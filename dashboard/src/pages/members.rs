@@ -1,13 +1,14 @@
 //! Workspace Settings › Members: invite, change a role, remove.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 use trailpad_common::admin::{AdminError, DeadLetterFilter, Member, Role, one_time_link};
 use trailpad_common::email::Email;
 
 use super::see;
 use crate::error::PageError;
-use crate::layout::{Place, counted, csrf, not_all_shown, page, shown, time};
+use crate::fields::Fields;
+use crate::layout::{Place, counted, csrf, done, not_all_shown, notice, page, shown, time};
 use crate::session::{Post, Viewer};
 use crate::state::Dashboard;
 
@@ -17,8 +18,10 @@ const ROLES: [Role; 3] = [Role::Member, Role::Admin, Role::Owner];
 pub async fn list(
     dashboard: web::Data<Dashboard>,
     viewer: Viewer,
+    request: HttpRequest,
 ) -> Result<HttpResponse, PageError> {
-    show(&dashboard, &viewer, &html! {}).await
+    let done = done(&Fields::parse(request.query_string().as_bytes()));
+    show(&dashboard, &viewer, &done).await
 }
 
 /// `POST /settings/members`: adds a member, or makes another link for one who is there.
@@ -29,10 +32,12 @@ pub async fn invite(
     let viewer = &post.viewer;
     viewer.must_manage()?;
     let email = post.fields.email("email")?;
+    let mut is_member_already = false;
     if let Some(role) = role_of(&post) {
         may_give(viewer, role)?;
         match dashboard.stores.admin.add_member(viewer.workspace(), &email, role).await {
-            Ok(_) | Err(AdminError::Conflict(_)) => {}
+            Ok(_) => {}
+            Err(AdminError::Conflict(_)) => is_member_already = true,
             Err(error) => return Err(error.into()),
         }
     }
@@ -45,7 +50,11 @@ pub async fn invite(
     };
     let waiting = dashboard.stores.dead_letters.count_dead_letters(&waiting).await?;
     let url = format!("{}{link}", dashboard.dashboard_url);
-    show(&dashboard, viewer, &invited(&email, &url, waiting)).await
+    let above = html! {
+        @if is_member_already { (notice(&format!("{email} is a member already; the role stays as it is."))) }
+        (invited(&email, &url, waiting))
+    };
+    show(&dashboard, viewer, &above).await
 }
 
 /// `POST /settings/members/role`
@@ -59,7 +68,7 @@ pub async fn set_role(
     may_give(&post.viewer, role)?;
     may_change(&dashboard, &post.viewer, &email).await?;
     dashboard.stores.admin.set_role(post.viewer.workspace(), &email, role).await?;
-    Ok(see("/settings/members"))
+    Ok(see("/settings/members?done=role"))
 }
 
 /// `POST /settings/members/remove`
@@ -71,7 +80,7 @@ pub async fn remove(
     let email = post.fields.email("email")?;
     may_change(&dashboard, &post.viewer, &email).await?;
     dashboard.stores.admin.end_member(post.viewer.workspace(), &email).await?;
-    Ok(see("/settings/members"))
+    Ok(see("/settings/members?done=removed"))
 }
 
 fn role_of(post: &Post) -> Option<Role> {
@@ -140,7 +149,7 @@ fn row(viewer: &Viewer, member: &Member) -> Markup {
             form method="post" action="/settings/members/role" {
                 (csrf(viewer))
                 input type="hidden" name="email" value=(email);
-                select name="role" data-submit aria-label=(format!("Role of {email}")) { (role_options(viewer, member.role)) }
+                select name="role" aria-label=(format!("Role of {email}")) { (role_options(viewer, member.role)) }
                 button.plain { "Set" }
             }
         } @else { (member.role.as_str()) } }
@@ -189,7 +198,7 @@ fn invited(email: &Email, url: &str, waiting: u64) -> Markup {
             @if waiting > 0 {
                 p.warning {
                     (counted(waiting, "dead letter waits", "dead letters wait")) " for this address. "
-                    a href=(format!("/dead-letters?member={email}")) { "Look at them and replay them" } "."
+                    a href=(format!("/dead-letters?{}", Fields::default().with("member", Some(email.as_str())))) { "Look at them and replay them" } "."
                 }
             }
         }

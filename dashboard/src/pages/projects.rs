@@ -1,12 +1,13 @@
 //! Workspace Settings › Projects.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use maud::html;
 use trailpad_common::id::ProjectId;
 
 use super::see;
 use crate::error::PageError;
-use crate::layout::{Place, csrf, empty, not_all_shown, page, shown, time};
+use crate::fields::Fields;
+use crate::layout::{Place, csrf, done, empty, not_all_shown, page, shown, time};
 use crate::session::{Post, Viewer};
 use crate::state::Dashboard;
 
@@ -14,9 +15,11 @@ use crate::state::Dashboard;
 pub async fn list(
     dashboard: web::Data<Dashboard>,
     viewer: Viewer,
+    request: HttpRequest,
 ) -> Result<HttpResponse, PageError> {
     let projects = dashboard.stores.admin.projects(viewer.workspace()).await?;
     let body = html! {
+        (done(&Fields::parse(request.query_string().as_bytes())))
         p { "A project gathers the activities of its webhooks." }
         (not_all_shown(&projects, "trailpad project list"))
         @if projects.is_empty() {
@@ -57,7 +60,7 @@ pub async fn create(
     post.viewer.must_manage()?;
     let name = post.fields.name("name", "A project")?;
     dashboard.stores.admin.create_project(post.viewer.workspace(), &name).await?;
-    Ok(see("/settings/projects"))
+    Ok(see("/settings/projects?done=created"))
 }
 
 /// `POST /settings/projects/{id}`
@@ -70,5 +73,5 @@ pub async fn rename(
     let id: ProjectId = id.parse().map_err(|_| PageError::NotFound)?;
     let name = post.fields.name("name", "A project")?;
     dashboard.stores.admin.rename_project(post.viewer.workspace(), id, &name).await?;
-    Ok(see("/settings/projects"))
+    Ok(see("/settings/projects?done=renamed"))
 }

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 use serde::Deserialize;
 use trailpad_common::admin::{ActivityQuery, ActivityScope, Webhook};
-use trailpad_common::id::WebhookId;
+use trailpad_common::id::{ActivityId, WebhookId};
 use trailpad_common::instant::Instant;
 use trailpad_common::traffic::{Counts, RefusedRequest};
 
@@ -15,7 +15,7 @@ use super::stream;
 use crate::chart::{Day, day_began};
 use crate::error::PageError;
 use crate::fields::Fields;
-use crate::layout::{Place, csrf, empty, grouped, page, time};
+use crate::layout::{Place, csrf, done, empty, grouped, page, time};
 use crate::session::Viewer;
 use crate::state::Dashboard;
 
@@ -46,8 +46,12 @@ pub async fn show(
     let day = Day::of(traffic.iter(), now);
     let activities = arrivals.page(&latest(&viewer, webhook.id)).await?;
     let refused = arrivals.refused(webhook.id, REFUSED_SHOWN).await?;
-    let sent = Fields::parse(request.query_string().as_bytes());
-    let sent = sent.get("sent").map(str::to_owned);
+    let fields = Fields::parse(request.query_string().as_bytes());
+    let sent = fields.id::<ActivityId>("sent")?;
+    let is_stored = match sent {
+        Some(id) => arrivals.activity(workspace_id, id).await.is_ok(),
+        None => false,
+    };
     let stream = format!("/webhooks/{}/stream", webhook.id);
     let body = html! {
         div.row.between {
@@ -58,17 +62,19 @@ pub async fn show(
             "Project " (webhook.project) " · created by " (webhook.creator) " · public id "
             code { (webhook.public_id) }
         }
-        @if let Some(sent) = &sent { p.notice role="status" data-sent=(sent) {
-            "The test activity is in the queue. It appears below once a worker has stored it."
+        (done(&fields))
+        @if let Some(sent) = sent { p.notice role="status" data-sent=(sent) {
+            @if is_stored { "The test activity is stored: see it below." }
+            @else { "The test activity is in the queue. It appears below once a worker has stored it." }
         } }
         h2 { "Last 24 hours" }
         (counts(&day.total()))
         section.card { (day.answered()) (ends()) }
         section.card { (day.settled()) (ends()) }
         h2 { "Latest activities" }
-        (list_of(&activities, Some(&stream), &html! {
+        (list_of(&activities, Some(&stream), ("No activity yet", &html! {
             "Post one to the webhook’s URL, or send a test activity."
-        }))
+        })))
         p { a href=(format!("/activities?webhook={}", webhook.id)) { "All activities of this webhook" } }
         h2 { "Latest refused requests" }
         @if refused.is_empty() {

@@ -6,6 +6,7 @@ use trailpad_common::id::ActivityId;
 use trailpad_common::instant::Instant;
 use trailpad_common::ports::{Destination, MessageKind};
 use trailpad_common::token::NewToken;
+use trailpad_common::traffic::Counts;
 
 use super::integrations::new_url;
 use super::see;
@@ -50,10 +51,14 @@ pub async fn test(dashboard: Shared, id: web::Path<String>, post: Post) -> Answe
     let mut publisher = dashboard.publisher()?;
     let publishing = publisher.publish(Destination::Activities, MessageKind::Activities, &body);
     match tokio::time::timeout(PUBLISH_TIMEOUT, publishing).await {
-        Ok(Ok(())) => Ok(see(&format!("/webhooks/{}?sent={id}", webhook.id))),
-        Ok(Err(error)) => Err(PageError::Away(format!("The activity was {error}"))),
-        Err(_) => Err(PageError::Away("The queue did not confirm the activity in time".into())),
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(error.into()),
+        Err(_) => return Err(PageError::Away("The queue did not confirm in time".into())),
     }
+    // As a gateway would count it; like there, best effort.
+    let counts = [(webhook.id, Counts { accepted: 1, ..Counts::default() })];
+    let _ = dashboard.stores.traffic.record(now, &counts, &[]).await;
+    Ok(see(&format!("/webhooks/{}?sent={id}", webhook.id)))
 }
 
 /// `POST /webhooks/{id}/rename`
@@ -62,7 +67,7 @@ pub async fn rename(dashboard: Shared, id: web::Path<String>, post: Post) -> Ans
     let webhook = find(&dashboard, &post.viewer, &id).await?;
     let name = post.fields.name("name", "A webhook")?;
     dashboard.stores.admin.rename_webhook(webhook.id, &name).await?;
-    Ok(see(&format!("/webhooks/{}", webhook.id)))
+    Ok(see(&format!("/webhooks/{}?done=renamed", webhook.id)))
 }
 
 /// `POST /webhooks/{id}/rotate`
@@ -86,5 +91,5 @@ pub async fn revoke(dashboard: Shared, id: web::Path<String>, post: Post) -> Ans
     post.viewer.must_manage()?;
     let webhook = find(&dashboard, &post.viewer, &id).await?;
     dashboard.stores.admin.revoke_webhook(webhook.id).await?;
-    Ok(see(&format!("/webhooks/{}", webhook.id)))
+    Ok(see(&format!("/webhooks/{}?done=revoked", webhook.id)))
 }

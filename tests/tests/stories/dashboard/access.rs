@@ -35,13 +35,13 @@ const ROUTES: &[(&str, &str, &str, Who)] = &[
     ("POST", "/settings/projects", "name=Hacked", Who::Manager),
     ("POST", "/settings/projects/{project}", "name=Hacked", Who::Manager),
     ("GET", "/settings/integrations", "", Who::Member),
-    ("POST", "/settings/integrations", "project=My+Project&name=Hacked", Who::Manager),
+    ("POST", "/settings/integrations", "project={project}&name=Hacked", Who::Manager),
     ("GET", "/settings/integrations/new", "", Who::Manager),
     ("GET", "/webhooks/{webhook}", "", Who::Member),
     ("GET", "/webhooks/{webhook}/stream", "", Who::Member),
     ("POST", "/webhooks/{webhook}/test", "", Who::Manager),
     ("POST", "/webhooks/{webhook}/rename", "name=Hacked", Who::Manager),
-    ("POST", "/webhooks/{webhook}/rotate", "grace=0", Who::Manager),
+    ("POST", "/webhooks/{webhook}/rotate", "grace=0&revision=1", Who::Manager),
     ("POST", "/webhooks/{webhook}/revoke", "", Who::Manager),
     ("GET", "/dead-letters", "", Who::Manager),
     ("POST", "/dead-letters", "do=discard&id={dead}", Who::Manager),
@@ -142,7 +142,7 @@ async fn every_route_refuses_who_has_no_business_there_and_shows_scripts_as_text
             "members WHERE ended_at IS NULL",
             "projects",
             "webhooks WHERE revoked_at IS NULL",
-            "dead_letters WHERE discarded_at IS NULL",
+            "dead_letters WHERE discarded_at IS NULL AND replayed_at IS NULL",
             "members WHERE password_hash IS NOT NULL",
             "members WHERE role = 'admin'",
             "workspaces WHERE name = 'Hacked'",
@@ -200,9 +200,24 @@ async fn every_route_refuses_who_has_no_business_there_and_shows_scripts_as_text
     // Ids of another workspace in a form or a query find nothing.
     let answer = other.post("/dead-letters", &format!("do=discard&id={dead}")).await;
     assert_eq!(answer.headers["location"], "/dead-letters?done=discarded.0.0");
-    for query in [format!("project={project}"), format!("webhook={webhook}")] {
-        let text = other.ask("GET", &format!("/activities?{query}"), "").await.text();
+    let member_id = id_of("members WHERE email = 'owner@example.com'");
+    for query in ["project={project}", "webhook={webhook}", &format!("member={member_id}")] {
+        let text = other.ask("GET", &fill(&format!("/activities?{query}")), "").await.text();
         assert!(!text.contains(&activity), "{query}");
+    }
+    let seen = "seen=2100-01-01T00:00:00Z";
+    for (path, form, status) in [
+        ("/settings/members/role", "email=member@example.com&role=admin", 404),
+        ("/settings/members/remove", "email=member@example.com", 404),
+        ("/settings/members", "email=member@example.com", 404),
+        ("/settings/integrations", "project={project}&name=Hacked", 404),
+        ("/dead-letters", "do=replay&id={dead}", 303),
+        ("/dead-letters", &format!("do=replay-all&{seen}&query=webhook%3D{{webhook}}"), 303),
+        ("/dead-letters", &format!("do=discard-all&{seen}&query=webhook%3D{{webhook}}"), 303),
+        ("/dead-letters", &format!("do=discard-all&{seen}"), 303),
+    ] {
+        let answer = other.post(path, &fill(form)).await;
+        assert_eq!(answer.status, status, "{path} {form}: {}", answer.text());
     }
     assert_eq!(counts(), before, "nothing was changed by any of it");
     assert!(

@@ -59,7 +59,7 @@ async fn documented_path(stage: Stage) {
     browser.click("See what arrives").await;
     browser.click("Revoke this webhook").await;
     browser.click("Revoke for ever").await;
-    browser.sees("revoked").await;
+    browser.sees("it takes no more activities").await;
     let revoked = async || answers(new_url.clone()).await;
     wait_until("it takes no more", SOON, revoked, |status| *status == 410).await;
     stage.browser.close().await;

@@ -6,6 +6,7 @@ mod looks;
 mod outages;
 mod pace;
 mod repair;
+mod roles;
 mod visitor;
 
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use trailpad_tests::post;
 
 use super::Stage;
 
-const UNKNOWN: &str = r#"{"title":"For Jane","startTime":"2024-08-03T11:30:00Z","memberEmail":"jane@example.com","externalId":"jane-1"}"#;
+const UNKNOWN: &str = r#"{"title":"For Jane","startTime":"2024-08-03T11:30:00Z","memberEmail":"jane+crm@example.com","externalId":"jane-1"}"#;
 
 #[tokio::test]
 async fn a_dead_letter_is_replayed_from_the_page_once_its_member_is_there_on_files() {
@@ -20,12 +20,12 @@ async fn repair(stage: Stage) {
     let (browser, url) = (&stage.browser, stage.embedded.url(&stage.serve).await);
     assert_eq!(post(&url, UNKNOWN).await.status, 202);
     browser
-        .reload_until("/dead-letters", "jane@example.com", &stage.serve.dashboard_url().await)
+        .reload_until("/dead-letters", "jane+crm@example.com", &stage.serve.dashboard_url().await)
         .await;
     stage.picture("dead-letters").await;
 
     stage.open("/settings/members").await;
-    browser.fill("E-mail address", "jane@example.com").await;
+    browser.fill("E-mail address", "jane+crm@example.com").await;
     browser.click("Invite").await;
     browser.sees("1 dead letter waits for this address").await;
     stage.picture("members").await;
