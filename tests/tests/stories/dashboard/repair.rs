@@ -1,8 +1,10 @@
 //! What did not arrive, seen and mended on the pages.
 
-use trailpad_tests::post;
+use trailpad_tests::{Embedded, post};
 
 use super::Stage;
+use super::visitor::Visitor;
+use crate::SOON;
 
 const UNKNOWN: &str = r#"{"title":"For Jane","startTime":"2024-08-03T11:30:00Z","memberEmail":"jane+crm@example.com","externalId":"jane-1"}"#;
 
@@ -38,6 +40,29 @@ async fn repair(stage: Stage) {
     stage.open("/dead-letters").await;
     browser.sees("There are no dead letters").await;
     stage.browser.close().await;
+}
+
+#[tokio::test]
+async fn what_died_since_the_page_was_made_is_not_discarded_with_all_that_match() {
+    let embedded = Embedded::default();
+    let serve = embedded.serve(&["--retry-schedule", "100ms"]).await;
+    let link = std::fs::read_to_string(embedded.path().join("first-sign-in-url")).expect("a link");
+    let owner = Visitor::by_link(link.trim()).await;
+    let url = embedded.url(&serve).await;
+    let dies = async |count: i64| {
+        assert_eq!(post(&url, &UNKNOWN.replace("jane-1", &count.to_string())).await.status, 202);
+        embedded.wait_number("SELECT count(*) FROM dead_letters", count, SOON).await;
+    };
+    dies(1).await;
+    dies(2).await;
+    let page = owner.ask("GET", "/dead-letters", "").await.text();
+    let seen = page.split("name=\"seen\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+    dies(3).await;
+    let form = format!("do=discard-all&query=&seen={}", seen.expect("an instant"));
+    let answer = owner.post("/dead-letters", &form).await;
+    assert_eq!(answer.headers["location"], "/dead-letters?done=discarded.2.0");
+    let open = "SELECT external_id FROM dead_letters WHERE discarded_at IS NULL";
+    assert_eq!(embedded.texts(open), ["3"], "nobody has seen it yet");
 }
 
 #[tokio::test]
