@@ -62,16 +62,27 @@ impl Day {
 
     /// What gateways answered.
     pub fn answered(&self) -> Markup {
-        self.bars("chart", "Accepted and refused in each of the last 24 hours", |hour| {
+        self.large("Accepted and refused in each of the last 24 hours", |hour| {
             [("accepted", hour.accepted), ("refused", hour.refused)]
         })
     }
 
     /// What workers did with it.
     pub fn settled(&self) -> Markup {
-        self.bars("chart", "Stored and dead in each of the last 24 hours", |hour| {
+        self.large("Stored and dead in each of the last 24 hours", |hour| {
             [("stored", hour.stored), ("dead", hour.dead)]
         })
+    }
+
+    /// With what its height and its width are.
+    fn large(&self, label: &str, of: impl Fn(&Counts) -> [(&'static str, u32); 2]) -> Markup {
+        let sum = |hour: &Counts| of(hour).iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
+        let most = self.hours.iter().map(sum).max().unwrap_or(0);
+        html! {
+            p.most.soft.small { "at most " (grouped(most)) " an hour" }
+            (self.bars("chart", label, of))
+            div.ends.soft.small aria-hidden="true" { span { "24 hours ago" } span { "now" } }
+        }
     }
 
     fn bars(

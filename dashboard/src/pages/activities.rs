@@ -152,7 +152,7 @@ pub fn rows(activities: &[ListedActivity]) -> Markup {
         td { (activity.member_email) }
         td { (activity.event.as_deref().or(activity.trigger.as_deref()).unwrap_or_default()) }
         td { (time(activity.start_time)) }
-        td { @if let Some(external_id) = &activity.external_id { code { (external_id) } } }
+        td.id { @if let Some(external_id) = &activity.external_id { code title=(external_id) { (external_id) } } }
     } } }
 }
 

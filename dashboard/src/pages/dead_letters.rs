@@ -182,7 +182,7 @@ fn table(letters: &[BuriedLetter]) -> Markup {
             td { input type="checkbox" name="id" value=(letter.id) aria-label=(format!("Select {}", letter.id)); }
             td { a href=(format!("/dead-letters/{}", letter.id)) { (time(letter.dead_at)) } }
             td.tight { (letter.reason) }
-            td { (letter.error) }
+            td.wide { (letter.error) }
             td { @if let Some(email) = &letter.member_email { (email) } }
             td.number { (letter.attempts) }
             td { (state(letter.state)) }

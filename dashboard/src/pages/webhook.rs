@@ -69,8 +69,8 @@ pub async fn show(
         } }
         h2 { "Last 24 hours" }
         (counts(&day.total()))
-        section.card { (day.answered()) (ends()) }
-        section.card { (day.settled()) (ends()) }
+        section.card { (day.answered()) }
+        section.card { (day.settled()) }
         h2 { "Latest activities" }
         (list_of(&activities, Some(&stream), ("No activity yet", &html! {
             "Post one to the webhook’s URL, or send a test activity."
@@ -110,10 +110,6 @@ fn counts(total: &Counts) -> Markup {
             div { dt { span.dot.(name) aria-hidden="true" {} (name) } dd { (grouped(count.into())) } }
         }
     } }
-}
-
-fn ends() -> Markup {
-    html! { div.ends.soft.small aria-hidden="true" { span { "24 hours ago" } span { "now" } } }
 }
 
 /// What of a problem is shown; the gateway wrote it.
