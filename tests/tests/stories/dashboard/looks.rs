@@ -32,6 +32,8 @@ async fn no_page_has_a_violation_in_either_theme_or_width() {
             stage.embedded.texts(&format!("SELECT lower(hex(id)) FROM {table} LIMIT 1")).remove(0);
         uuid::Uuid::parse_str(&hex).expect("an id").to_string()
     };
+    let words = ["member", "invite", "--workspace", "My Workspace", "--email", "owner@example.com"];
+    let invitation = stage.embedded.json(&[&words[..], &["--dashboard-url", ""]].concat()).await;
     let pages = [
         ("activities", "/activities".to_owned()),
         ("activity", format!("/activities/{}", link("activities"))),
@@ -46,24 +48,46 @@ async fn no_page_has_a_violation_in_either_theme_or_width() {
         ("account", "/account".to_owned()),
         ("nothing", "/nothing".to_owned()),
         ("sign-in", "/sign-in".to_owned()),
+        ("invitation", invitation["link"].as_str().expect("a link").to_owned()),
+        ("used-up", "/invite/x".to_owned()),
+        ("no-activity", "/activities?q=nothing".to_owned()),
+        ("no-dead-letter", "/dead-letters?member=nobody@example.com".to_owned()),
     ];
     let mut violations = Vec::new();
     for (theme, dark) in [("light", false), ("dark", true)] {
         for (size, width, height) in [("wide", 1_280, 900), ("phone", 390, 844)] {
             browser.look(width, height, dark).await;
+            let look = format!("{theme}-{size}");
             for (name, path) in &pages {
                 stage.open(path).await;
-                stage.picture(&format!("{theme}-{size}/{name}")).await;
-                let scrolls =
-                    browser.run("return document.documentElement.scrollWidth > innerWidth").await;
-                if scrolls == true {
-                    violations.push(format!("{theme} {size} {name}: scrolls sideways"));
-                }
-                let found = browser.axe().await;
-                violations.extend(found.iter().map(|v| format!("{theme} {size} {name}: {v}")));
+                violations.extend(faults(&stage, &look, name).await);
             }
+            // What is shown once is the answer to a form.
+            stage.open("/settings/integrations/new").await;
+            browser.fill("Name", "My Custom CRM").await;
+            browser.click("Save").await;
+            browser.sees("shown this once").await;
+            violations.extend(faults(&stage, &look, "webhook-url").await);
+            stage.open("/settings/members").await;
+            browser.fill("E-mail address", "jane@example.com").await;
+            browser.click("Invite").await;
+            browser.sees("Send this link").await;
+            violations.extend(faults(&stage, &look, "invited").await);
         }
     }
     assert!(violations.is_empty(), "{}", violations.join("\n"));
     stage.browser.close().await;
+}
+
+/// Takes a picture of the page that is open; gives what is wrong with it. Of the four looks, axe
+/// sees two: each theme once, and each width once.
+async fn faults(stage: &Stage, look: &str, name: &str) -> Vec<String> {
+    stage.picture(&format!("{look}/{name}")).await;
+    let is_audited = matches!(look, "light-wide" | "dark-phone");
+    let mut faults = if is_audited { stage.browser.axe().await } else { Vec::new() };
+    let wide = stage.browser.run("return document.documentElement.scrollWidth > innerWidth").await;
+    if wide == true {
+        faults.push("scrolls sideways".into());
+    }
+    faults.iter().map(|fault| format!("{look} {name}: {fault}")).collect()
 }
