@@ -104,7 +104,7 @@ async fn write(directory: &Directory, log: &dyn TrafficLog, refused: &mut Vec<Re
         .map(|entry| (entry, entry.tally.take()))
         .filter(|(_, counts)| !counts.is_zero())
         .collect();
-    if counted.is_empty() {
+    if counted.is_empty() && refused.is_empty() {
         return;
     }
     let counts: Vec<(WebhookId, Counts)> =
@@ -115,5 +115,43 @@ async fn write(directory: &Directory, log: &dyn TrafficLog, refused: &mut Vec<Re
     if !matches!(recorded, Ok(Ok(()))) {
         debug!("the traffic can't be written; it is counted on");
         counted.iter().for_each(|(entry, counts)| entry.tally.give_back(*counts));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use trailpad_common::failure::Unavailable;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<RefusedRequest>>);
+
+    #[async_trait]
+    impl TrafficLog for Kept {
+        async fn record(
+            &self,
+            _at: Instant,
+            _counts: &[(WebhookId, Counts)],
+            refused: &[RefusedRequest],
+        ) -> Result<(), Unavailable> {
+            self.0.lock().expect("no panic").extend_from_slice(refused);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_request_whose_count_was_taken_before_it_is_written_all_the_same() {
+        let request = RefusedRequest {
+            webhook_id: WebhookId::generate(),
+            at: Instant::now(),
+            problem: "{}".into(),
+        };
+        let log = Kept::default();
+        write(&Directory::default(), &log, &mut vec![request.clone()]).await;
+        assert_eq!(*log.0.lock().expect("no panic"), [request]);
     }
 }
