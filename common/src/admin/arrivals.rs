@@ -116,7 +116,7 @@ pub trait Arrivals: Send + Sync {
         since: Instant,
     ) -> Result<Vec<Traffic>, AdminError>;
 
-    /// The latest refused requests of a webhook.
+    /// The refused requests of a webhook that were written last, the last first.
     async fn refused(
         &self,
         webhook_id: WebhookId,

@@ -127,3 +127,28 @@ async fn traffic_adds_up_in_its_span_and_what_is_old_or_too_much_is_forgotten() 
         assert_eq!(kept[0].problem, (REFUSED_KEPT + 9).to_string(), "the latest first");
     }
 }
+
+#[tokio::test]
+async fn the_refused_requests_kept_are_the_last_that_came_whatever_the_clocks_of_gateways_say() {
+    for f in fixtures().await {
+        let (id, now) = (f.webhook_id, 1_800_000_000_000_000);
+        let record = async |first: u32, last: u32, at: i64| {
+            let refused = |n: u32| RefusedRequest {
+                webhook_id: id,
+                at: Instant::from_unix_micros(at + i64::from(n)),
+                problem: n.to_string(),
+            };
+            let refused: Vec<_> = (first..=last).map(refused).collect();
+            f.engine.traffic.record(Instant::from_unix_micros(at), &[], &refused).await
+        };
+        let behind = now - 3_600_000_000;
+        record(1, 30, now).await.expect("recorded");
+        record(31, 60, behind).await.expect("recorded");
+        record(61, 70, now).await.expect("recorded");
+        record(71, 80, behind).await.expect("recorded");
+        let kept = f.engine.arrivals.refused(id, 1_000).await.expect("asked");
+        let kept: Vec<String> = kept.into_iter().map(|refused| refused.problem).collect();
+        let last = (81 - REFUSED_KEPT..=80).rev().map(|n| n.to_string());
+        assert_eq!(kept, last.collect::<Vec<_>>());
+    }
+}

@@ -75,7 +75,7 @@ ORDER BY t.span
 ";
 
 const REFUSED: &str = "
-SELECT at, problem FROM refused_requests WHERE webhook_id = $1 ORDER BY at DESC, id DESC LIMIT $2
+SELECT at, problem FROM refused_requests WHERE webhook_id = $1 ORDER BY id DESC LIMIT $2
 ";
 
 /// In the order of ids, so that two that write at once don't deadlock.
@@ -102,7 +102,7 @@ const FORGET_REFUSED: &str = "
 DELETE FROM refused_requests r USING unnest($1::uuid[]) AS g(webhook_id)
 WHERE r.webhook_id = g.webhook_id AND r.id <= (
     SELECT k.id FROM refused_requests k WHERE k.webhook_id = g.webhook_id
-    ORDER BY k.at DESC, k.id DESC OFFSET $2 LIMIT 1)
+    ORDER BY k.id DESC OFFSET $2 LIMIT 1)
 ";
 
 #[async_trait]

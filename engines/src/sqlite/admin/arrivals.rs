@@ -60,7 +60,7 @@ SET accepted = accepted + excluded.accepted, refused = refused + excluded.refuse
 const FORGET_REFUSED: &str = "
 DELETE FROM refused_requests WHERE webhook_id = ?1 AND id <= (
     SELECT k.id FROM refused_requests k WHERE k.webhook_id = ?1
-    ORDER BY k.at DESC, k.id DESC LIMIT 1 OFFSET ?2)
+    ORDER BY k.id DESC LIMIT 1 OFFSET ?2)
 ";
 
 #[async_trait]
@@ -123,7 +123,7 @@ impl Arrivals for SqliteAdmin {
         limit: u32,
     ) -> Result<Vec<RefusedRequest>, AdminError> {
         let sql = "SELECT at, problem FROM refused_requests WHERE webhook_id = ?1
-                   ORDER BY at DESC, id DESC LIMIT ?2";
+                   ORDER BY id DESC LIMIT ?2";
         let read = |row: &Row<'_>| {
             let at = Instant::from_unix_micros(row.get(0)?);
             Ok(RefusedRequest { webhook_id, at, problem: row.get(1)? })
