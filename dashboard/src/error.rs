@@ -115,8 +115,11 @@ impl From<PublishError> for PageError {
     }
 }
 
-/// With a capital, and no full stop.
+/// With a capital, unless it begins with an address, and no full stop.
 fn sentence(text: &str) -> String {
+    if text.split(' ').next().is_some_and(|word| word.contains('@')) {
+        return text.to_owned();
+    }
     let mut chars = text.chars();
     chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }

@@ -158,8 +158,8 @@ pub struct MigrateArgs {
 
 #[derive(Args)]
 pub struct PurgeArgs {
-    /// Activities received at least so long ago, such as 400days; an externalId that goes with them
-    /// is new if it is sent again
+    /// Activities received at least so long ago, such as 400days, and the dead letters that they
+    /// settled; an externalId that goes with them is new if it is sent again
     #[arg(long, env = "TRAILPAD_ACTIVITIES_OLDER_THAN", value_name = "TIME")]
     pub activities_older_than: Option<String>,
     /// Dead letters that were given up at least so long ago, and are settled or discarded

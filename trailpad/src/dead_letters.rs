@@ -17,6 +17,7 @@ use crate::commands::{self, ago, duration, email, webhook_id, wrong};
 use crate::config;
 use crate::engines::dead_letter_admin;
 use crate::failure::Failure;
+use crate::hint::command;
 use crate::render::{self, Shown};
 
 /// Dead letters that are read at a time.
@@ -133,7 +134,7 @@ async fn show(id: &str, payload: bool, args: &CommandArgs) -> Result<(), Failure
         let _ = std::io::stdout().write_all(b"\n");
         return Ok(());
     }
-    render::one(args.json, Shown::dead_letter_alone(&letter));
+    render::one(args.json, Shown::dead_letter_alone(&letter, &args.store));
     Ok(())
 }
 
@@ -224,9 +225,11 @@ pub async fn waiting_for(
     let count = admin(args)?.count_dead_letters(&filter).await?;
     Ok((count > 0).then(|| {
         let workspace = &workspace.name;
+        let words = format!("dead-letter replay --workspace {workspace:?} --member {address}");
         format!(
-            "{count} dead {} for this member. To store what waits:\n\n  trailpad dead-letter replay --workspace {workspace:?} --member {address}",
-            if count == 1 { "letter waits" } else { "letters wait" }
+            "{count} dead {} for this member. To store what waits:\n\n  {}",
+            if count == 1 { "letter waits" } else { "letters wait" },
+            command(&args.store, &words)
         )
     }))
 }

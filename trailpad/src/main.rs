@@ -7,6 +7,7 @@ mod dead_letters;
 mod engines;
 mod failure;
 mod health;
+mod hint;
 mod ops;
 mod otlp;
 mod purge;

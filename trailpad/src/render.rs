@@ -11,6 +11,9 @@ use trailpad_common::email::Email;
 use trailpad_common::id::{ActivityId, ProjectId, WebhookId};
 use trailpad_common::instant::Instant;
 
+use crate::cli::StoreArgs;
+use crate::hint::command;
+
 /// A thing as JSON, and as the cells of a row.
 pub struct Shown {
     json: String,
@@ -138,7 +141,7 @@ impl Shown {
     }
 
     /// With everything, uncut, and what can be done.
-    pub fn dead_letter_alone(letter: &BuriedLetter) -> Self {
+    pub fn dead_letter_alone(letter: &BuriedLetter, store: &StoreArgs) -> Self {
         let mut shown = Self::dead_letter(letter);
         shown.cells.retain(|(name, _)| !matches!(*name, "ERROR" | "EXTERNAL ID"));
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
@@ -149,10 +152,9 @@ impl Shown {
             ("RECEIVED", or_none(letter.received_at.map(short))),
             ("TRACE", or_none(letter.traceparent.clone())),
         ]);
-        let id = letter.id;
-        shown.with_hint(Some(format!(
-            "Its payload:  trailpad dead-letter show {id} --payload\nStore it:     trailpad dead-letter replay {id}"
-        )))
+        let payload = command(store, &format!("dead-letter show {} --payload", letter.id));
+        let replay = command(store, &format!("dead-letter replay {}", letter.id));
+        shown.with_hint(Some(format!("Its payload:  {payload}\nStore it:     {replay}")))
     }
 
     /// With a sentence below it.

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use trailpad_common::instant::Instant;
 
+use crate::hint::program;
+
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
 const GREEN: &str = "\x1b[32m";
@@ -80,11 +82,6 @@ impl Welcome<'_> {
             _ => String::new(),
         }
     }
-}
-
-/// This program, as it was called.
-fn program() -> String {
-    std::env::args().next().unwrap_or_else(|| "trailpad".to_owned())
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub async fn list(
             @if ["webhook", "reason", "member"].iter().any(|name| fields.get(name).is_some()) {
                 (empty("No dead letter matches", &html! { "Choose less, or look at ended ones too." }))
             } @else {
-                (empty("There are no dead letters", &html! { "Everything that was accepted is stored, or on its way." }))
+                (empty("There are no dead letters", &html! { "Everything that was accepted is stored, or on its way: what fails is tried again, by default for eleven minutes, before it comes here." }))
             }
         } @else {
             form method="post" action="/dead-letters" {

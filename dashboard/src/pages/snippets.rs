@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+/// The example of the product's documentation; each tool sends one of its own.
 const ACTIVITY: &str = r#"{
   "title": "Customer Inquiry Handled",
   "description": "Handled customer inquiry from Jane Doe regarding billing.",
@@ -14,20 +15,23 @@ const ACTIVITY: &str = r#"{
 /// With curl, Python and JavaScript. The URL goes into variables: nobody should paste a secret
 /// into the code itself.
 pub fn examples(url: &str) -> Markup {
+    let [python_activity, javascript_activity] =
+        ["call-log-9877", "call-log-9878"].map(|id| ACTIVITY.replace("call-log-9876", id));
     let curl = format!(
         "curl -X POST \\\n  {url} \\\n  -H 'Content-Type: application/json' \\\n  -d '{ACTIVITY}'"
     );
     let python = format!(
-        "import json, os, urllib.request\n\n\
+        "import json, os, urllib.error, urllib.request\n\n\
          # export TRAILPAD_WEBHOOK_URL='{url}'\n\
-         activity = {ACTIVITY}\n\
+         activity = {python_activity}\n\
          request = urllib.request.Request(\n    os.environ[\"TRAILPAD_WEBHOOK_URL\"],\n    \
          data=json.dumps(activity).encode(),\n    headers={{\"Content-Type\": \"application/json\"}},\n)\n\
-         print(urllib.request.urlopen(request).read().decode())"
+         try:\n    print(urllib.request.urlopen(request).read().decode())\n\
+         except urllib.error.HTTPError as error:\n    print(error.code, error.read().decode())"
     );
     let javascript = format!(
         "// On a server, never in a browser. export TRAILPAD_WEBHOOK_URL='{url}'\n\
-         const activity = {ACTIVITY};\n\
+         const activity = {javascript_activity};\n\
          const answer = await fetch(process.env.TRAILPAD_WEBHOOK_URL, {{\n  method: \"POST\",\n  \
          headers: {{ \"Content-Type\": \"application/json\" }},\n  body: JSON.stringify(activity),\n}});\n\
          console.log(answer.status, await answer.json());"

@@ -69,6 +69,7 @@ pub async fn show(
         } }
         h2 { "Last 24 hours" }
         (counts(&day.total()))
+        p.soft.small { "A repeat of an externalId is stored too: in the row that is there. What is neither stored nor dead is on its way, or is tried again." }
         section.card { (day.answered()) }
         section.card { (day.settled()) }
         h2 { "Latest activities" }
