@@ -2,11 +2,14 @@
 //! so that an integrator can see what arrived. Best effort, and off every hot path: a promise is
 //! kept by the queue and the store, never by these numbers.
 
+mod writer;
+
 use std::ops::AddAssign;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::writer::{TrafficWriter, Unwritten};
 use crate::failure::Unavailable;
 use crate::id::WebhookId;
 use crate::instant::Instant;

@@ -13,7 +13,7 @@ use tracing::info;
 use trailpad_common::lifecycle::{HealthWatch, LifecycleWatch, Phase};
 use trailpad_common::ports::{DirectorySource, Queue};
 use trailpad_common::trace::Tracer;
-use trailpad_common::traffic::TrafficLog;
+use trailpad_common::traffic::{TrafficLog, TrafficWriter};
 
 use crate::admission::Admission;
 use crate::body::BodyLimits;
@@ -48,6 +48,7 @@ pub struct GatewayServer {
     gateway: web::Data<Gateway>,
     listener: TcpListener,
     settings: Settings,
+    traffic: TrafficWriter,
 }
 
 impl GatewayServer {
@@ -73,7 +74,7 @@ impl GatewayServer {
             settings.rate_limit,
             metrics.clone(),
         );
-        let refused = traffic::start(Arc::downgrade(&doorkeeper), traffic);
+        let (refused, traffic) = traffic::start(doorkeeper.clone(), traffic);
         let gateway = Gateway {
             doorkeeper,
             admission: Admission::new(
@@ -98,7 +99,7 @@ impl GatewayServer {
             tracer,
             refused,
         };
-        Ok(Self { gateway: web::Data::new(gateway), listener, settings })
+        Ok(Self { gateway: web::Data::new(gateway), listener, settings, traffic })
     }
 
     /// Where senders reach it.
@@ -113,12 +114,12 @@ impl GatewayServer {
     }
 
     /// Serves until the lifecycle drains; returns when what was in flight is answered, or the
-    /// drain timeout has passed.
+    /// drain timeout has passed, and the last counts are written, which takes at most 3 s.
     ///
     /// # Errors
     /// The server could not run.
     pub async fn run(self) -> io::Result<()> {
-        let Self { gateway, listener, settings } = self;
+        let Self { gateway, listener, settings, traffic } = self;
         let (address, lifecycle) = (listener.local_addr()?, gateway.lifecycle.clone());
         let server = HttpServer::new(move || {
             App::new()
@@ -141,7 +142,9 @@ impl GatewayServer {
             lifecycle.reached(Phase::Draining).await;
             handle.stop(true).await;
         });
-        server.await
+        let served = server.await;
+        traffic.finish().await;
+        served
     }
 }
 

@@ -1,27 +1,20 @@
-//! What is counted and kept of requests for people to see: each second, best effort, and never on
-//! the way of a request.
+//! What is counted and kept of requests for people to see: never on the way of a request.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
-use tracing::debug;
-use trailpad_common::id::WebhookId;
 use trailpad_common::instant::Instant;
-use trailpad_common::traffic::{Counts, REFUSED_KEPT, RefusedRequest, TrafficLog};
+use trailpad_common::traffic::{Counts, REFUSED_KEPT, RefusedRequest, TrafficLog, TrafficWriter};
 
-use crate::directory::{Directory, Entry};
+use crate::directory::Entry;
 use crate::doorkeeper::Doorkeeper;
 use crate::problem::Refusal;
 
-const WRITE_EVERY: Duration = Duration::from_secs(1);
-const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Refused requests that wait to be written; what comes past it is counted and not kept.
 const REFUSED_WAITING_MAX: usize = 1_024;
 
-/// The counts of one webhook that are not written yet.
+/// What was counted of one webhook since it was last taken.
 #[derive(Default)]
 pub struct Tally {
     accepted: AtomicU32,
@@ -46,11 +39,6 @@ impl Tally {
         };
         Counts { accepted: take(&self.accepted), refused: take(&self.refused), ..Counts::default() }
     }
-
-    fn give_back(&self, counts: Counts) {
-        self.accepted.fetch_add(counts.accepted, Ordering::Relaxed);
-        self.refused.fetch_add(counts.refused, Ordering::Relaxed);
-    }
 }
 
 /// Takes note of refused requests.
@@ -72,86 +60,22 @@ impl RefusedRequests {
     }
 }
 
-/// Writes each second, until the doorkeeper is gone.
-pub fn start(doorkeeper: Weak<Doorkeeper>, log: Arc<dyn TrafficLog>) -> RefusedRequests {
-    let (sender, receiver) = mpsc::channel(REFUSED_WAITING_MAX);
-    tokio::spawn(write_for_ever(doorkeeper, log, receiver));
-    RefusedRequests(sender)
-}
-
-async fn write_for_ever(
-    doorkeeper: Weak<Doorkeeper>,
+/// Writes what is counted and kept, until the writer is finished.
+pub fn start(
+    doorkeeper: Arc<Doorkeeper>,
     log: Arc<dyn TrafficLog>,
-    mut receiver: mpsc::Receiver<RefusedRequest>,
-) {
-    let mut ticks = tokio::time::interval(WRITE_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut refused = Vec::new();
-    loop {
-        ticks.tick().await;
-        let Some(doorkeeper) = doorkeeper.upgrade() else { return };
+) -> (RefusedRequests, TrafficWriter) {
+    let (sender, mut receiver) = mpsc::channel(REFUSED_WAITING_MAX);
+    let writer = TrafficWriter::start(log, move |unwritten| {
+        for entry in doorkeeper.directory().entries() {
+            let counts = entry.tally.take();
+            if !counts.is_zero() {
+                unwritten.count(entry.webhook_id, counts);
+            }
+        }
         while let Ok(request) = receiver.try_recv() {
-            refused.push(request);
+            unwritten.refused.push(request);
         }
-        write(&doorkeeper.directory(), &*log, &mut refused).await;
-    }
-}
-
-/// What can't be written is written later, except for the refused requests, which are dropped.
-async fn write(directory: &Directory, log: &dyn TrafficLog, refused: &mut Vec<RefusedRequest>) {
-    let counted: Vec<(&Entry, Counts)> = directory
-        .entries()
-        .map(|entry| (entry, entry.tally.take()))
-        .filter(|(_, counts)| !counts.is_zero())
-        .collect();
-    if counted.is_empty() && refused.is_empty() {
-        return;
-    }
-    let counts: Vec<(WebhookId, Counts)> =
-        counted.iter().map(|(entry, counts)| (entry.webhook_id, *counts)).collect();
-    let recording = log.record(Instant::now(), &counts, refused);
-    let recorded = tokio::time::timeout(WRITE_TIMEOUT, recording).await;
-    refused.clear();
-    if !matches!(recorded, Ok(Ok(()))) {
-        debug!("the traffic can't be written; it is counted on");
-        counted.iter().for_each(|(entry, counts)| entry.tally.give_back(*counts));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use async_trait::async_trait;
-    use trailpad_common::failure::Unavailable;
-
-    use super::*;
-
-    #[derive(Default)]
-    struct Kept(Mutex<Vec<RefusedRequest>>);
-
-    #[async_trait]
-    impl TrafficLog for Kept {
-        async fn record(
-            &self,
-            _at: Instant,
-            _counts: &[(WebhookId, Counts)],
-            refused: &[RefusedRequest],
-        ) -> Result<(), Unavailable> {
-            self.0.lock().expect("no panic").extend_from_slice(refused);
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn a_refused_request_whose_count_was_taken_before_it_is_written_all_the_same() {
-        let request = RefusedRequest {
-            webhook_id: WebhookId::generate(),
-            at: Instant::now(),
-            problem: "{}".into(),
-        };
-        let log = Kept::default();
-        write(&Directory::default(), &log, &mut vec![request.clone()]).await;
-        assert_eq!(*log.0.lock().expect("no panic"), [request]);
-    }
+    });
+    (RefusedRequests(sender), writer)
 }

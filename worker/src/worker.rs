@@ -86,8 +86,7 @@ impl Worker {
     pub async fn run(self) -> Result<(), Broken> {
         let undertaker = tokio::spawn(self.undertaker().run());
         let lookout = tokio::spawn(self.lookout().run());
-        let tally = self.context.tally.clone();
-        let writing = tokio::spawn(tally.clone().write_for_ever(self.traffic.clone()));
+        let traffic = self.context.tally.clone().writer(self.traffic.clone());
         let mut backoff = Backoff::new(SUBSCRIBE_BACKOFF_FIRST, SUBSCRIBE_BACKOFF_MOST);
         let mut is_gentle = true;
         while self.reaches_the_queue().await {
@@ -107,8 +106,7 @@ impl Worker {
         }
         undertaker.await?;
         lookout.await?;
-        writing.abort();
-        tally.write(&*self.traffic).await;
+        traffic.finish().await;
         Ok(())
     }
 

@@ -17,6 +17,7 @@ mod secrets;
 mod sight;
 mod tls;
 mod traces;
+mod traffic;
 
 use std::time::Duration;
 
