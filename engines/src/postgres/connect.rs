@@ -1,13 +1,18 @@
 //! Connections to PostgreSQL: configuration, TLS, the pool.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolBuilder,
+    RecyclingMethod, Runtime,
+};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::task::JoinHandle;
-use tokio_postgres::Client;
+use tokio::time::timeout;
+use tokio_postgres::{CancelToken, Client};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use trailpad_common::failure::Unavailable;
 
@@ -17,6 +22,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that acknowledges nothing for so long is taken for gone.
 const TCP_TIMEOUT: Duration = Duration::from_secs(15);
 const POOL_WAIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// For giving up what was asked, and for an idle connection to show that it is one.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Where a database is, and who asks. A secret: shown by nothing.
 #[derive(Clone)]
@@ -46,23 +53,41 @@ impl Config {
         Ok(Self { postgres })
     }
 
-    /// A pool of at most `size` connections, made when they are needed.
+    /// A pool of at most `size` connections, made when they are needed. Its users may give up a
+    /// statement, as a page does past its deadline: a connection that is still busy when it is
+    /// wanted again is not used, and what it is at is cancelled. So the server never has more than
+    /// `size` at work for this pool, and nobody waits for what somebody else gave up.
     pub(super) fn pool(&self, size: usize) -> Pool {
-        // No check before use: a lost connection shows itself, and the batch is tried again.
+        let idle = Hook::async_fn(|client: &mut ClientWrapper, _| {
+            Box::pin(async move {
+                match in_time(SOON, client.cancel_token(), client.simple_query("")).await {
+                    Ok(Ok(_)) => Ok(()),
+                    _ => Err(HookError::message("busy or lost")),
+                }
+            })
+        });
+        built(self.pool_builder(size).pre_recycle(idle))
+    }
+
+    /// A pool without that check, for a user that gives back idle connections only and can try
+    /// again where one was lost.
+    pub(super) fn unchecked_pool(&self, size: usize) -> Pool {
+        built(self.pool_builder(size))
+    }
+
+    fn pool_builder(&self, size: usize) -> PoolBuilder {
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(self.postgres.clone(), tls(), manager);
-        let pool = Pool::builder(manager)
+        Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(POOL_WAIT_TIMEOUT))
-            .create_timeout(Some(CONNECT_TIMEOUT));
-        // Fails only where a timeout is set and no runtime is.
-        pool.build().unwrap_or_else(|error| unreachable!("{error}"))
+            .create_timeout(Some(CONNECT_TIMEOUT))
     }
 
     /// A connection of its own, and the task that drives it.
     pub(super) async fn connect(&self) -> Result<(Client, JoinHandle<()>), Unavailable> {
-        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.postgres.connect(tls()));
+        let connecting = timeout(CONNECT_TIMEOUT, self.postgres.connect(tls()));
         let Ok(connected) = connecting.await else {
             return Err(Unavailable("PostgreSQL does not answer".into()));
         };
@@ -79,6 +104,32 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Config(…)")
     }
+}
+
+fn built(pool: PoolBuilder) -> Pool {
+    // Fails only where a timeout is set and no runtime is.
+    pool.build().unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+/// Awaits an answer for at most `limit`. Past it the server is asked to give up what it was asked:
+/// its process would go on, and wait for a lock as long as that is held, though its client was
+/// gone.
+pub(super) async fn in_time<T>(
+    limit: Duration,
+    cancel: CancelToken,
+    answer: impl Future<Output = T>,
+) -> Result<T, Unavailable> {
+    let mut answer = pin!(answer);
+    if let Ok(answer) = timeout(limit, &mut answer).await {
+        return Ok(answer);
+    }
+    let cancelled = async {
+        let _ = cancel.cancel_query(tls()).await;
+        // A pooler may forget the request with the connection, so the end is awaited on it.
+        answer.await;
+    };
+    let _ = timeout(SOON, cancelled).await;
+    Err(Unavailable("PostgreSQL did not answer in time".into()))
 }
 
 /// A connection of the pool.

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Row};
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
 use trailpad_common::failure::Unavailable;
 use trailpad_common::ports::{DirectoryChanges, DirectorySource, WebhookRecord};
 use trailpad_common::token::{PublicId, SecretHash};
 use uuid::Uuid;
 
-use super::connect::Config;
+use super::connect::{Config, in_time};
 use super::error::unavailable;
 
+/// For what changed; and for everything, which may be 30 MB over a slow link.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// One snapshot: the counter, and each webhook that changed since. Without a change, one row of
 /// the counter alone.
@@ -28,7 +31,8 @@ LEFT JOIN webhooks w ON w.revision > $1
 /// Asks PostgreSQL for changes. Connects when it is first asked, and again after an error.
 pub struct PostgresDirectory {
     config: Config,
-    client: Option<Client>,
+    /// Dropping it closes the connection, whatever it is at.
+    client: Option<ClientWrapper>,
 }
 
 impl PostgresDirectory {
@@ -40,12 +44,16 @@ impl PostgresDirectory {
     async fn ask(&mut self, revision: i64) -> Result<Vec<Row>, Unavailable> {
         let client = match self.client.take() {
             Some(client) => client,
-            None => self.config.connect().await?.0,
+            None => {
+                let (client, driver) = self.config.connect().await?;
+                ClientWrapper::new(client, driver)
+            }
         };
-        let rows = client
-            .query_typed(CHANGES, &[(&revision, Type::INT8)])
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let limit = if revision == 0 { LOAD_TIMEOUT } else { REFRESH_TIMEOUT };
+        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&revision, Type::INT8)];
+        let rows = client.query_typed(CHANGES, &parameters);
+        let rows = in_time(limit, client.cancel_token(), rows).await?;
+        let rows = rows.map_err(|error| unavailable(&error))?;
         // Kept only after a success.
         self.client = Some(client);
         Ok(rows)
@@ -55,9 +63,7 @@ impl PostgresDirectory {
 #[async_trait]
 impl DirectorySource for PostgresDirectory {
     async fn changes_since(&mut self, revision: i64) -> Result<DirectoryChanges, Unavailable> {
-        let rows = tokio::time::timeout(REFRESH_TIMEOUT, self.ask(revision))
-            .await
-            .map_err(|_| Unavailable("PostgreSQL did not answer in time".into()))??;
+        let rows = self.ask(revision).await?;
         let counter = rows.first().map_or(revision, |row| row.get("directory_revision"));
         let webhooks = rows.iter().filter_map(record).collect();
         Ok(DirectoryChanges { revision: counter, webhooks })

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Pool};
-use tokio_postgres::Error;
+use tokio_postgres::CancelToken;
 use tokio_postgres::types::{ToSql, Type};
 use trailpad_common::dead_letter::last_deaths;
 use trailpad_common::email::Email;
@@ -18,11 +18,11 @@ use trailpad_common::ports::{
 };
 use uuid::Uuid;
 
-use super::connect::{Config, get};
+use super::connect::{Config, get, in_time};
 use super::error::{is_conflict, store_error};
 use super::insert;
 
-/// For one statement; past it the connection is thrown away and the store counts as away.
+/// For one statement; past it it is cancelled, and the store counts as away.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Repetitions after a deadlock or a serialization failure.
 const CONFLICTS_MAX: usize = 10;
@@ -65,7 +65,7 @@ pub struct PostgresStore {
 impl PostgresStore {
     /// A store with at most `connections` connections, made when they are needed.
     pub fn new(config: &Config, connections: usize) -> Self {
-        Self { pool: config.pool(connections) }
+        Self { pool: config.unchecked_pool(connections) }
     }
 
     async fn lease(&self) -> Result<Lease, Unavailable> {
@@ -78,8 +78,12 @@ impl PostgresStore {
 struct Lease(Option<Object>);
 
 impl Lease {
-    fn client(&mut self) -> Result<&mut Object, Unavailable> {
-        self.0.as_mut().ok_or_else(|| Unavailable("the connection was given back".into()))
+    /// The connection, and what cancels its statement.
+    fn client(&mut self) -> Result<(&mut Object, CancelToken), Unavailable> {
+        let gone = || Unavailable("the connection was given back".into());
+        let client = self.0.as_mut().ok_or_else(gone)?;
+        let cancel = client.cancel_token();
+        Ok((client, cancel))
     }
 
     fn release(mut self) {
@@ -91,14 +95,6 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.0.take().map(Object::take);
     }
-}
-
-/// Awaits an answer for as long as one is worth waiting for.
-async fn in_time<T>(
-    answer: impl Future<Output = Result<T, Error>>,
-) -> Result<Result<T, Error>, Unavailable> {
-    let late = |_| Unavailable("PostgreSQL did not answer in time".into());
-    tokio::time::timeout(STATEMENT_TIMEOUT, answer).await.map_err(late)
 }
 
 #[async_trait]
@@ -113,7 +109,9 @@ impl Store for PostgresStore {
         let parameters: &[Parameter<'_>] =
             &[(&webhooks, Type::UUID_ARRAY), (&emails, Type::TEXT_ARRAY)];
         let mut lease = self.lease().await?;
-        let answer = in_time(lease.client()?.query_typed(RESOLVE, parameters)).await?;
+        let (client, cancel) = lease.client()?;
+        let answer = client.query_typed(RESOLVE, parameters);
+        let answer = in_time(STATEMENT_TIMEOUT, cancel, answer).await?;
         let rows = answer.map_err(|error| store_error(&error))?;
         lease.release();
         let found: HashMap<i64, Resolution> =
@@ -124,7 +122,8 @@ impl Store for PostgresStore {
     async fn insert(&self, batch: &[NewActivity<'_>]) -> Result<Inserted, StoreError> {
         let mut lease = self.lease().await?;
         for _ in 0..CONFLICTS_MAX {
-            match in_time(insert::insert(lease.client()?, batch)).await? {
+            let (client, cancel) = lease.client()?;
+            match in_time(STATEMENT_TIMEOUT, cancel, insert::insert(client, batch)).await? {
                 Ok(inserted) => {
                     lease.release();
                     return Ok(inserted);
@@ -176,7 +175,9 @@ impl Store for PostgresStore {
             (&members, Type::TEXT_ARRAY),
         ];
         let mut lease = self.lease().await?;
-        let answer = in_time(lease.client()?.execute_typed(BURY, parameters)).await?;
+        let (client, cancel) = lease.client()?;
+        let answer = client.execute_typed(BURY, parameters);
+        let answer = in_time(STATEMENT_TIMEOUT, cancel, answer).await?;
         answer.map_err(|error| store_error(&error))?;
         lease.release();
         Ok(())
@@ -185,7 +186,9 @@ impl Store for PostgresStore {
     async fn open_dead_letters(&self, count_max: u32) -> Result<u64, StoreError> {
         let parameters: &[Parameter<'_>] = &[(&i64::from(count_max), Type::INT8)];
         let mut lease = self.lease().await?;
-        let answer = in_time(lease.client()?.query_typed_one(OPEN, parameters)).await?;
+        let (client, cancel) = lease.client()?;
+        let answer = client.query_typed_one(OPEN, parameters);
+        let answer = in_time(STATEMENT_TIMEOUT, cancel, answer).await?;
         let row = answer.map_err(|error| store_error(&error))?;
         lease.release();
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))

@@ -10,6 +10,7 @@ mod embedded_faults;
 mod faults;
 mod hostile;
 mod ingress;
+mod locks;
 mod openapi;
 mod outages;
 mod pipeline;
