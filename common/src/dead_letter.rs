@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::activity::{Activity, Handling, Limits};
+use crate::activity::{Activity, Handling, Limits, OnDuplicate};
 use crate::envelope::{self, Envelope, Unreadable};
 use crate::failure::{Cause, Reason};
 use crate::id::ActivityId;
@@ -82,12 +82,16 @@ fn of_message(message: &[u8], cause: &Cause, dead_at: Instant) -> Vec<DeadLetter
 fn of_envelope(envelope: &Envelope<'_>, cause: &Cause, dead_at: Instant) -> DeadLetter {
     let parsed = Activity::parse(envelope.activity.as_bytes(), Handling::Lenient, &Limits::NONE);
     let activity = parsed.ok().map(|parsed| parsed.activity);
+    let replaces = activity
+        .as_ref()
+        .is_some_and(|activity| activity.processing.on_duplicate == OnDuplicate::Replace);
     let (external_id, member_email) =
         activity.map_or((None, None), |activity| (activity.external_id, activity.member_email));
     DeadLetter {
         id: envelope.id,
         webhook_id: Some(envelope.webhook_id),
         external_id: external_id.map(|id| id.into_owned()),
+        replaces,
         member_email,
         received_at: Some(envelope.received_at),
         traceparent: envelope.traceparent.map(|trace| trace.to_string()),
@@ -104,6 +108,7 @@ fn of_bytes(bytes: &[u8], error: String, dead_at: Instant) -> DeadLetter {
         id: ActivityId::of_unreadable(bytes),
         webhook_id: None,
         external_id: None,
+        replaces: false,
         member_email: None,
         received_at: None,
         traceparent: None,
@@ -153,7 +158,7 @@ mod tests {
             received_at: Instant::from_unix_micros(5),
             attempt: 4,
             traceparent: None,
-            activity: r#"{"title":"T","startTime":"2024-08-03T11:30:00Z","externalId":"x"}"#,
+            activity: r#"{"title":"T","startTime":"2024-08-03T11:30:00Z","externalId":"x","metadata":{"processing":{"onDuplicate":"replace"}}}"#,
         }
     }
 
@@ -169,7 +174,7 @@ mod tests {
             (envelope.id, Reason::UnknownMember, 4)
         );
         assert_eq!(dead[0].payload, envelope.activity.as_bytes());
-        assert_eq!(dead[0].external_id.as_deref(), Some("x"));
+        assert_eq!((dead[0].external_id.as_deref(), dead[0].replaces), (Some("x"), true));
         assert_eq!(dead[0].dead_at, Instant::from_unix_micros(7));
     }
 

@@ -296,6 +296,8 @@ pub struct DeadLetter {
     pub webhook_id: Option<WebhookId>,
     /// The sender's id, if it has one that can be read.
     pub external_id: Option<String>,
+    /// Whether it may replace what is stored under its external id.
+    pub replaces: bool,
     /// The member it names, if it names one that can be read.
     pub member_email: Option<Email>,
     /// When it was received, unless it is unreadable.

@@ -43,7 +43,8 @@ fn cutoffs(args: &PurgeArgs) -> Result<Cutoffs, Failure> {
     Ok(cutoffs)
 }
 
-/// In short transactions, and as long a pause after each as it took, so that storing goes on.
+/// In short transactions, and as long a pause after each as it took, so that storing goes on. One
+/// after the other: dead letters are looked through as often as some of them go, and no oftener.
 async fn purge_all(
     retention: &dyn Retention,
     cutoffs: Cutoffs,
@@ -52,16 +53,21 @@ async fn purge_all(
 ) -> Result<Purged, Failure> {
     let bar = render::progress("deleting", old.activities + old.dead_letters);
     let mut total = Purged::default();
-    loop {
-        let began = Clock::now();
-        let purged = retention.purge(cutoffs, batch).await?;
-        total.activities += purged.activities;
-        total.dead_letters += purged.dead_letters;
-        bar.set_position(total.activities + total.dead_letters);
-        if purged == Purged::default() {
-            bar.finish_and_clear();
-            return Ok(total);
+    let dead_letters = Cutoffs { activities: None, ..cutoffs };
+    let activities = Cutoffs { dead_letters: None, ..cutoffs };
+    for cutoffs in [dead_letters, activities] {
+        loop {
+            let began = Clock::now();
+            let purged = retention.purge(cutoffs, batch).await?;
+            if purged == Purged::default() {
+                break;
+            }
+            total.activities += purged.activities;
+            total.dead_letters += purged.dead_letters;
+            bar.set_position(total.activities + total.dead_letters);
+            tokio::time::sleep(began.elapsed()).await;
         }
-        tokio::time::sleep(began.elapsed()).await;
     }
+    bar.finish_and_clear();
+    Ok(total)
 }

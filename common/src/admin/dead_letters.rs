@@ -44,7 +44,8 @@ pub enum DeadLetterState {
     Open,
     /// It was given to the queue once more, and is not stored yet.
     Replayed,
-    /// Its activity is stored, from a second copy or a replay.
+    /// Its activity is stored, from a second copy or a replay; or what is stored under its external
+    /// id stays as it is, so that a replay would change nothing.
     Settled,
     /// Somebody decided that it is not wanted.
     Discarded,

@@ -8,7 +8,7 @@ use crate::instant::Instant;
 /// Before when things may go; what has none stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cutoffs {
-    /// Activities that were received before this, and the settled dead letters of such.
+    /// Activities that were received before this, and the dead letters that they settle.
     pub activities: Option<Instant>,
     /// Dead letters that were given up before this, and settled or discarded.
     pub dead_letters: Option<Instant>,
@@ -30,6 +30,9 @@ pub trait Retention: Send + Sync {
     async fn count_old(&self, cutoffs: Cutoffs) -> Result<Purged, AdminError>;
 
     /// Deletes at most `limit` of each in one short transaction; tells how many. A dead letter goes
-    /// before its activity, because without it it would look open again.
+    /// before the activity that settles it, because without that it would look open again.
+    ///
+    /// Each call with a cutoff for dead letters passes over those that stay, so a caller is done
+    /// with these before it asks for the activities.
     async fn purge(&self, cutoffs: Cutoffs, limit: u32) -> Result<Purged, AdminError>;
 }

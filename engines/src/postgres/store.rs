@@ -35,15 +35,20 @@ JOIN projects p ON p.id = w.project_id
 LEFT JOIN members m ON m.workspace_id = p.workspace_id AND m.email = q.email
 ";
 
-/// A later death of what was there, such as one after a replay, is open again.
+/// A later death of what was there is open again, and is the one that is kept: after a replay it is
+/// the same activity, and under the same Idempotency-Key another may have been posted.
 const BURY: &str = "
 INSERT INTO dead_letters (id, webhook_id, external_id, received_at, traceparent, attempts, reason,
-                          error, payload, dead_at, member_email)
+                          error, payload, dead_at, member_email, replaces)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::int[],
-                     $7::text[], $8::text[], $9::bytea[], $10::timestamptz[], $11::text[])
+                     $7::text[], $8::text[], $9::bytea[], $10::timestamptz[], $11::text[],
+                     $12::bool[])
 ON CONFLICT (id) DO UPDATE
-SET attempts = excluded.attempts, reason = excluded.reason, error = excluded.error,
-    dead_at = excluded.dead_at, replayed_at = NULL
+SET webhook_id = excluded.webhook_id, external_id = excluded.external_id,
+    replaces = excluded.replaces, member_email = excluded.member_email,
+    received_at = excluded.received_at, traceparent = excluded.traceparent,
+    attempts = excluded.attempts, reason = excluded.reason, error = excluded.error,
+    payload = excluded.payload, dead_at = excluded.dead_at, replayed_at = NULL, discarded_at = NULL
 WHERE dead_letters.dead_at < excluded.dead_at
 ";
 
@@ -160,6 +165,7 @@ impl Store for PostgresStore {
         let payloads: Vec<&[u8]> = dead.iter().map(|letter| letter.payload.as_slice()).collect();
         let members: Vec<Option<&str>> =
             dead.iter().map(|letter| letter.member_email.as_ref().map(Email::as_str)).collect();
+        let replaces: Vec<bool> = dead.iter().map(|letter| letter.replaces).collect();
         let dead_at: Vec<DateTime<Utc>> = dead.iter().map(|letter| time(letter.dead_at)).collect();
         let parameters: &[Parameter<'_>] = &[
             (&ids, Type::UUID_ARRAY),
@@ -173,6 +179,7 @@ impl Store for PostgresStore {
             (&payloads, Type::BYTEA_ARRAY),
             (&dead_at, Type::TIMESTAMPTZ_ARRAY),
             (&members, Type::TEXT_ARRAY),
+            (&replaces, Type::BOOL_ARRAY),
         ];
         let mut lease = self.lease().await?;
         let (client, cancel) = lease.client()?;

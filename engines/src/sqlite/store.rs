@@ -22,14 +22,18 @@ LEFT JOIN members m ON m.workspace_id = p.workspace_id AND m.email = ?2
 WHERE w.id = ?1
 ";
 
-/// A later death of what was there, such as one after a replay, is open again.
+/// A later death of what was there is open again, and is the one that is kept: after a replay it is
+/// the same activity, and under the same Idempotency-Key another may have been posted.
 const BURY: &str = "
 INSERT INTO dead_letters (id, webhook_id, external_id, received_at, traceparent, attempts, reason,
-                          error, payload, dead_at, stored_at, member_email)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                          error, payload, dead_at, stored_at, member_email, replaces)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
 ON CONFLICT (id) DO UPDATE
-SET attempts = excluded.attempts, reason = excluded.reason, error = excluded.error,
-    dead_at = excluded.dead_at, replayed_at = NULL
+SET webhook_id = excluded.webhook_id, external_id = excluded.external_id,
+    replaces = excluded.replaces, member_email = excluded.member_email,
+    received_at = excluded.received_at, traceparent = excluded.traceparent,
+    attempts = excluded.attempts, reason = excluded.reason, error = excluded.error,
+    payload = excluded.payload, dead_at = excluded.dead_at, replayed_at = NULL, discarded_at = NULL
 WHERE dead_letters.dead_at < excluded.dead_at
 ";
 
@@ -127,6 +131,7 @@ fn bury(connection: &Connection, letter: &DeadLetter, stored_at: i64) -> Result<
         letter.dead_at.unix_micros(),
         stored_at,
         letter.member_email.as_ref().map(|email| email.as_str()),
+        letter.replaces,
     ])?;
     Ok(())
 }

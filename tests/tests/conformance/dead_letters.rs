@@ -26,6 +26,7 @@ impl Fixture {
             id: id(number),
             webhook_id: external_id.map(|_| self.webhook_id),
             external_id: external_id.map(str::to_owned),
+            replaces: false,
             member_email: external_id.map(|_| email("jane@example.com")),
             received_at: Some(second(1)),
             traceparent: None,
@@ -149,5 +150,67 @@ async fn a_replay_or_discard_ends_it_and_a_later_death_opens_it_again() {
         // It died before the mark of its replay was written.
         f.mark(1, Action::Replay { published_at: second(25) }).await;
         assert_eq!(f.states().await[0], Open);
+    }
+}
+
+#[tokio::test]
+async fn one_that_was_discarded_and_dies_again_later_is_open_with_what_died_last() {
+    for f in fixtures().await {
+        f.bury(&[f.dead(1, Some("a"), 10)]).await;
+        f.mark(1, Action::Discard).await;
+        // Posted again under the same Idempotency-Key, with another address.
+        let again = DeadLetter {
+            external_id: Some("b".into()),
+            replaces: true,
+            member_email: Some(email("joan@example.com")),
+            received_at: Some(second(20)),
+            traceparent: Some("trace".into()),
+            attempts: 1,
+            reason: Reason::RefusedByStore,
+            error: "refused".into(),
+            payload: b"corrected".to_vec(),
+            ..f.dead(1, Some("a"), 30)
+        };
+        f.bury(&[again]).await;
+        let open = f.find(&DeadLetterFilter::default()).await;
+        assert_eq!(open.len(), 1, "open again");
+        let seen = &open[0];
+        assert_eq!(seen.external_id.as_deref(), Some("b"));
+        assert_eq!(seen.member_email, Some(email("joan@example.com")));
+        assert_eq!(seen.payload.as_deref(), Some(&b"corrected"[..]));
+        assert_eq!((seen.received_at, seen.dead_at), (Some(second(20)), second(30)));
+        assert_eq!((seen.traceparent.as_deref(), seen.attempts), (Some("trace"), 1));
+        assert_eq!((seen.reason.as_str(), seen.error.as_str()), ("refused-by-store", "refused"));
+    }
+}
+
+/// A letter of key `k` that was received at second `at`.
+fn keyed(f: &Fixture, number: u128, at: i64, replaces: bool) -> DeadLetter {
+    DeadLetter { received_at: Some(second(at)), replaces, ..f.dead(number, Some("k"), 50) }
+}
+
+#[tokio::test]
+async fn it_is_settled_exactly_if_a_replay_would_change_nothing() {
+    use DeadLetterState::{Open, Settled};
+    for (stored_mode, letter_replaces, letter_at, wanted) in [
+        (' ', false, 1, Settled),
+        (' ', false, 9, Settled),
+        ('R', false, 1, Settled),
+        ('R', false, 9, Settled),
+        ('R', true, 1, Settled),
+        ('R', true, 9, Open),
+        (' ', true, 1, Open),
+        (' ', true, 9, Open),
+    ] {
+        for f in fixtures().await {
+            f.insert(&[f.keyed(1, 5, stored_mode)]).await;
+            f.bury(&[keyed(&f, 2, letter_at, letter_replaces)]).await;
+            let case = (stored_mode, letter_replaces, letter_at);
+            assert_eq!(f.states().await, [wanted], "{case:?}");
+            let mode = if letter_replaces { 'R' } else { ' ' };
+            let replayed = f.insert(&[f.keyed(2, letter_at, mode)]).await;
+            assert_eq!(replayed.duplicates == 1, wanted == Settled, "{case:?}");
+            assert_eq!(f.states().await, [Settled], "{case:?}, replayed");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Retention: what is old goes, a little at a time, and nothing that is open.
 
 use trailpad_common::admin::{Action, Cutoffs, DeadLetterState, Purged};
+use trailpad_common::ports::DeadLetter;
 
 use super::dead_letters::second;
 use super::store::fixtures;
@@ -58,5 +59,29 @@ async fn a_settled_dead_letter_never_looks_open_because_its_activity_went() {
         let purged = f.engine.retention.purge(cutoffs(Some(10), None), ALL).await.expect("purged");
         assert_eq!(purged, Purged { activities: 2, dead_letters: 0 });
         assert_eq!(f.states().await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_duplicate_that_died_goes_with_the_row_that_settles_it_and_not_before() {
+    for f in fixtures().await {
+        // The row is older than the letters; one of them would still replace it.
+        f.insert(&[f.keyed(1, 1, ' '), f.unkeyed(4, 30)]).await;
+        let letter = |number, replaces| DeadLetter {
+            received_at: Some(second(20)),
+            replaces,
+            ..f.dead(number, Some("k"), 50)
+        };
+        f.bury(&[letter(2, false), letter(3, true)]).await;
+        use DeadLetterState::{Open, Settled};
+        assert_eq!(f.states().await, [Settled, Open]);
+        let retention = &f.engine.retention;
+        for (cutoff, gone) in [(1, 0), (10, 1)] {
+            let old = cutoffs(Some(cutoff), None);
+            let wanted = Purged { activities: gone, dead_letters: gone };
+            assert_eq!(retention.count_old(old).await, Ok(wanted));
+            assert_eq!(retention.purge(old, ALL).await, Ok(wanted));
+        }
+        assert_eq!(f.states().await, [Open], "the one that would replace");
     }
 }

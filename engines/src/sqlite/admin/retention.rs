@@ -1,17 +1,34 @@
 //! Retention in a file.
 
 use async_trait::async_trait;
-use rusqlite::params;
+use rusqlite::{Params, Transaction, params};
 use trailpad_common::admin::{AdminError, Cutoffs, Purged, Retention};
+use trailpad_common::instant::Instant;
+use uuid::Uuid;
 
 use super::{SqliteAdmin, away, execute, micros};
 
 /// A cutoff that is null lets nothing go.
-const OLD_ACTIVITIES: &str = "FROM activities WHERE received_at < ?1";
-const OLD_DEAD_LETTERS: &str = "
-FROM dead_letter_states
-WHERE ((settled OR discarded_at IS NOT NULL) AND dead_at < ?2)
-   OR (settled AND received_at < ?1)
+const COUNT: &str = "
+SELECT (SELECT count(*) FROM activities WHERE received_at < ?1),
+       (SELECT count(*) FROM dead_letter_states d
+        WHERE ((d.settled OR d.discarded_at IS NOT NULL) AND d.dead_at < ?2)
+           OR (d.settled AND (
+              EXISTS (SELECT 1 FROM activities a WHERE a.id = d.id AND a.received_at < ?1)
+              OR EXISTS (SELECT 1 FROM activities a
+                         WHERE a.webhook_id = d.webhook_id AND a.external_id = d.external_id
+                           AND a.received_at < ?1))))
+";
+
+const OLDEST_ACTIVITIES: &str = "
+SELECT id FROM activities WHERE received_at < ?1 ORDER BY received_at, id LIMIT ?2
+";
+
+/// Dealt with, and given up before the cutoff.
+const OLDEST_DEAD_LETTERS: &str = "
+SELECT d.id FROM dead_letter_states d
+WHERE (d.settled OR d.discarded_at IS NOT NULL) AND d.dead_at < ?1
+ORDER BY d.dead_at LIMIT ?2
 ";
 
 #[async_trait]
@@ -19,13 +36,10 @@ impl Retention for SqliteAdmin {
     async fn count_old(&self, cutoffs: Cutoffs) -> Result<Purged, AdminError> {
         let values = (cutoffs.activities.map(micros), cutoffs.dead_letters.map(micros));
         self.read(|connection| {
-            let sql = format!(
-                "SELECT (SELECT count(*) {OLD_ACTIVITIES}), (SELECT count(*) {OLD_DEAD_LETTERS})"
-            );
             let count = |row: &rusqlite::Row<'_>, at| {
                 row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or(0))
             };
-            let purged = connection.query_row(&sql, values, |row| {
+            let purged = connection.query_row(COUNT, values, |row| {
                 Ok(Purged { activities: count(row, 0)?, dead_letters: count(row, 1)? })
             });
             purged.map_err(away)
@@ -33,24 +47,63 @@ impl Retention for SqliteAdmin {
     }
 
     async fn purge(&self, cutoffs: Cutoffs, limit: u32) -> Result<Purged, AdminError> {
-        let (old_activities, old_dead) =
-            (cutoffs.activities.map(micros), cutoffs.dead_letters.map(micros));
         self.write(|transaction| {
-            let chosen = format!("SELECT id {OLD_DEAD_LETTERS} ORDER BY dead_at LIMIT ?3");
-            let values = params![old_activities, old_dead, limit];
-            let sql = format!("DELETE FROM dead_letter_actions WHERE dead_letter_id IN ({chosen})");
-            execute(transaction, &sql, values)?;
-            let sql = format!("DELETE FROM dead_letters WHERE id IN ({chosen})");
-            let dead_letters = execute(transaction, &sql, values)? as u64;
-            let mut activities = 0;
-            if dead_letters < u64::from(limit) {
-                let sql = format!(
-                    "DELETE FROM activities
-                     WHERE id IN (SELECT id {OLD_ACTIVITIES} ORDER BY received_at LIMIT ?2)"
-                );
-                activities = execute(transaction, &sql, params![old_activities, limit])? as u64;
+            let mut purged = Purged::default();
+            if let Some(before) = cutoffs.dead_letters {
+                let values = params![micros(before), limit];
+                purged.dead_letters = purge_dead_letters(transaction, OLDEST_DEAD_LETTERS, values)?;
             }
-            Ok(Purged { activities, dead_letters })
+            if let Some(before) = cutoffs.activities {
+                let left =
+                    limit.saturating_sub(u32::try_from(purged.dead_letters).unwrap_or(limit));
+                purge_activities(transaction, before, limit, left, &mut purged)?;
+            }
+            Ok(purged)
         })
     }
+}
+
+/// Deletes the oldest activities, after the dead letters that they settle; where these are as many
+/// as may still go, the activities stay for the next time.
+fn purge_activities(
+    transaction: &Transaction<'_>,
+    before: Instant,
+    limit: u32,
+    dead_letters_left: u32,
+    purged: &mut Purged,
+) -> Result<(), AdminError> {
+    // Those that would look open again without these activities.
+    let settled = format!(
+        "SELECT d.id FROM dead_letters d WHERE d.id IN ({OLDEST_ACTIVITIES})
+         UNION
+         SELECT d.id FROM activities a
+         JOIN dead_letter_states d ON d.webhook_id = a.webhook_id AND d.external_id = a.external_id
+         WHERE a.id IN ({OLDEST_ACTIVITIES}) AND d.settled
+         LIMIT ?3"
+    );
+    let values = params![micros(before), limit, dead_letters_left];
+    let dead_letters = purge_dead_letters(transaction, &settled, values)?;
+    purged.dead_letters += dead_letters;
+    if dead_letters < u64::from(dead_letters_left) {
+        let sql = format!("DELETE FROM activities WHERE id IN ({OLDEST_ACTIVITIES})");
+        purged.activities = execute(transaction, &sql, params![micros(before), limit])? as u64;
+    }
+    Ok(())
+}
+
+/// Deletes what a statement chooses, with their records; gives how many.
+fn purge_dead_letters(
+    transaction: &Transaction<'_>,
+    chosen: &str,
+    values: impl Params,
+) -> Result<u64, AdminError> {
+    let sql = format!("DELETE FROM dead_letters WHERE id IN ({chosen}) RETURNING id");
+    let mut statement = transaction.prepare(&sql).map_err(away)?;
+    let ids = statement.query_map(values, |row| row.get::<_, Uuid>(0)).map_err(away)?;
+    let ids = ids.collect::<rusqlite::Result<Vec<_>>>().map_err(away)?;
+    for id in &ids {
+        let sql = "DELETE FROM dead_letter_actions WHERE dead_letter_id = ?1";
+        execute(transaction, sql, params![id])?;
+    }
+    Ok(ids.len() as u64)
 }
