@@ -201,6 +201,18 @@ pub fn counted(count: u64, one: &str, many: &str) -> String {
     }
 }
 
+/// How far a page counts: more costs the store more than it tells anybody. By one further than is
+/// shown, to know whether there are more.
+pub const COUNT_MAX: u32 = 10_001;
+
+/// A count that went no further than [`COUNT_MAX`].
+pub fn at_most(count: u64) -> String {
+    match count < u64::from(COUNT_MAX) {
+        true => grouped(count),
+        false => format!("{}+", grouped(u64::from(COUNT_MAX) - 1)),
+    }
+}
+
 /// With a comma between thousands.
 pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
@@ -225,5 +237,6 @@ mod tests {
         }
         assert_eq!(counted(1, "row", "rows"), "1 row");
         assert_eq!(counted(2_000, "row", "rows"), "2,000 rows");
+        assert_eq!([at_most(10_000), at_most(10_001)], ["10,000", "10,000+"]);
     }
 }

@@ -144,7 +144,7 @@ async fn foretell(
     what: &str,
     args: &CommandArgs,
 ) -> Result<(), Failure> {
-    let count = admin.count_dead_letters(filter).await?;
+    let count = admin.count_dead_letters(filter, u32::MAX).await?;
     let sentence = format!("{count} open dead {} would {what}.", noun(count));
     render::sentence(args.json, &serde_json::json!({ "matching": count }), &sentence);
     Ok(())
@@ -162,7 +162,7 @@ async fn replay(
     let queue = engines.queue_beside("replay")?;
     is_reached(&*queue).await?;
     let mut publisher = queue.publisher();
-    let bar = render::progress("replaying", admin.count_dead_letters(filter).await?);
+    let bar = render::progress("replaying", admin.count_dead_letters(filter, u32::MAX).await?);
     let step = STEP_LETTERS.min(rate.max(1));
     let (mut total, mut at) = (PageRepaired::default(), Clock::now());
     loop {
@@ -222,7 +222,7 @@ pub async fn waiting_for(
         reason: Some(Reason::UnknownMember.as_str().to_owned()),
         ..DeadLetterFilter::default()
     };
-    let count = admin(args)?.count_dead_letters(&filter).await?;
+    let count = admin(args)?.count_dead_letters(&filter, u32::MAX).await?;
     Ok((count > 0).then(|| {
         let workspace = &workspace.name;
         let words = format!("dead-letter replay --workspace {workspace:?} --member {address}");

@@ -134,8 +134,12 @@ pub trait DeadLetterAdmin: Send + Sync {
         page: Page,
     ) -> Result<Vec<BuriedLetter>, AdminError>;
 
-    /// How many there are.
-    async fn count_dead_letters(&self, filter: &DeadLetterFilter) -> Result<u64, AdminError>;
+    /// How many there are, counted up to `count_max`.
+    async fn count_dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        count_max: u32,
+    ) -> Result<u64, AdminError>;
 
     /// Marks dead letters and records who did it.
     async fn mark_dead_letters(

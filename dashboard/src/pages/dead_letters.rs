@@ -12,7 +12,7 @@ use super::dead_letter_actions::done_sentence;
 use super::pretty::pretty;
 use crate::error::PageError;
 use crate::fields::Fields;
-use crate::layout::{Place, choices, csrf, empty, grouped, notice, page, time};
+use crate::layout::{COUNT_MAX, Place, at_most, choices, csrf, empty, notice, page, time};
 use crate::session::Viewer;
 use crate::state::Dashboard;
 
@@ -35,7 +35,7 @@ pub async fn list(
     let has_more = letters.len() > PAGE_ROWS as usize;
     letters.truncate(PAGE_ROWS as usize);
     let open = DeadLetterFilter { with_ended: false, ..filter };
-    let count = store.count_dead_letters(&open).await?;
+    let count = store.count_dead_letters(&open, COUNT_MAX).await?;
     let older = letters.last().filter(|_| has_more);
     let older = older.map(|last| format_place((last.dead_at, last.id)));
     let filters = filters(&dashboard, &viewer, &fields).await?;
@@ -61,10 +61,10 @@ pub async fn list(
                     button.plain name="do" value="discard" { "Discard selected" }
                     @if count > 1 {
                         details {
-                            summary { "All " (grouped(count)) " that match" }
+                            summary { "All " (at_most(count)) " that match" }
                             div.row {
-                                button.plain name="do" value="replay-all" { "Replay all " (grouped(count)) }
-                                button.danger name="do" value="discard-all" { "Discard all " (grouped(count)) }
+                                button.plain name="do" value="replay-all" { "Replay all " (at_most(count)) }
+                                button.danger name="do" value="discard-all" { "Discard all " (at_most(count)) }
                             }
                         }
                     }

@@ -8,7 +8,9 @@ use trailpad_common::email::Email;
 use super::see;
 use crate::error::PageError;
 use crate::fields::Fields;
-use crate::layout::{Place, counted, csrf, done, not_all_shown, notice, page, shown, time};
+use crate::layout::{
+    COUNT_MAX, Place, at_most, csrf, done, not_all_shown, notice, page, shown, time,
+};
 use crate::session::{Post, Viewer};
 use crate::state::Dashboard;
 
@@ -48,7 +50,7 @@ pub async fn invite(
         member_email: Some(email.clone()),
         ..DeadLetterFilter::default()
     };
-    let waiting = dashboard.stores.dead_letters.count_dead_letters(&waiting).await?;
+    let waiting = dashboard.stores.dead_letters.count_dead_letters(&waiting, COUNT_MAX).await?;
     let url = format!("{}{link}", dashboard.dashboard_url);
     let above = html! {
         @if is_member_already { (notice(&format!("{email} is a member already; the role stays as it is."))) }
@@ -197,7 +199,7 @@ fn invited(email: &Email, url: &str, waiting: u64) -> Markup {
             }
             @if waiting > 0 {
                 p.warning {
-                    (counted(waiting, "dead letter waits", "dead letters wait")) " for this address. "
+                    (at_most(waiting)) (if waiting == 1 { " dead letter waits" } else { " dead letters wait" }) " for this address. "
                     a href=(format!("/dead-letters?{}", Fields::default().with("member", Some(email.as_str())))) { "Look at them and replay them" } "."
                 }
             }

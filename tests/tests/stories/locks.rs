@@ -65,6 +65,7 @@ async fn nobody_waits_for_a_statement_that_somebody_else_gave_up() {
     let sandbox = Sandbox::new().await;
     sandbox.seed().await;
     let admin = PostgresAdmin::new(&Config::parse(&sandbox.database_url, "test").expect("a URL"));
+    let acme = admin.workspace("Acme").await.expect("seeded").id;
     let lock = lock(&sandbox).await;
     let waiting = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -72,7 +73,7 @@ async fn nobody_waits_for_a_statement_that_somebody_else_gave_up() {
         listed = admin.webhooks(None) => panic!("it is locked: {listed:?}"),
         () = sandbox.wait_number(waiting, 1, SOON) => {}
     }
-    let members = timeout(Duration::from_secs(10), admin.members("Acme")).await;
+    let members = timeout(Duration::from_secs(10), admin.members(acme)).await;
     assert_eq!(members.expect("at once").expect("listed").len(), 1);
     sandbox.wait_number(waiting, 0, SOON).await;
     unlock(lock).await;
