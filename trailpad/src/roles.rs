@@ -49,8 +49,7 @@ pub async fn worker(config: WorkerConfig, traces: Option<TraceConfig>) -> Result
     let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
     let (tracer, exporting) = otlp::start(traces, "worker")?;
     let queue = config.engines.queue("worker", config.settings.retry_schedule.delays())?;
-    // The lanes, and one for the dead letters.
-    let store = config.engines.store(config.settings.lanes + 1)?;
+    let store = config.engines.store(store_tasks(config.settings.lanes))?;
     let drain_timeout = config.settings.drain_timeout;
     let traffic = config.engines.traffic()?;
     let worker =
@@ -63,6 +62,11 @@ pub async fn worker(config: WorkerConfig, traces: Option<TraceConfig>) -> Result
     exporting.flush().await;
     tracing::info!("the worker has ended");
     Ok(())
+}
+
+/// What asks the store at a time: the lanes, the undertaker and the lookout.
+pub fn store_tasks(lanes: usize) -> usize {
+    lanes + 2
 }
 
 /// Runs a dashboard until it is told to stop.

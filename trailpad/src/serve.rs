@@ -15,7 +15,7 @@ use crate::config::{Engines, ServeConfig};
 use crate::engines::{admin, sign_in};
 use crate::failure::Failure;
 use crate::otlp::{self, TraceConfig};
-use crate::roles::run_worker;
+use crate::roles::{run_worker, store_tasks};
 use crate::welcome::Welcome;
 use crate::{commands, ops, signals};
 
@@ -37,7 +37,7 @@ pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(
     let (tracer, exporting) = otlp::start(traces, "serve")?;
     let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
     let queue = engines.queue("serve", worker.retry_schedule.delays())?;
-    let store = engines.store(worker.lanes + 1)?;
+    let store = engines.store(store_tasks(worker.lanes))?;
     let drain_timeout = gateway.drain_timeout;
     let (directory, traffic) = (engines.directory()?, engines.traffic()?);
     let server = GatewayServer::start(
