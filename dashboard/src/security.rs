@@ -12,8 +12,9 @@ use crate::error::PageError;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Nothing from elsewhere, nothing inline, nobody's frame; and no page is kept by a cache, because
-/// one may hold a secret URL.
+/// Nothing from elsewhere, nothing inline, nobody's frame; no path is told to another site, and no
+/// page is kept by a cache, because one may hold a secret URL. With `no-referrer` browsers would
+/// send forms with the origin `null`.
 pub const HEADERS: [(&str, &str); 8] = [
     (
         "Content-Security-Policy",
@@ -22,7 +23,7 @@ pub const HEADERS: [(&str, &str); 8] = [
     ),
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "no-referrer"),
+    ("Referrer-Policy", "strict-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use fantoccini::actions::{InputSource, MOUSE_BUTTON_LEFT, MouseActions, PointerAction};
 use fantoccini::elements::Element;
+use fantoccini::key::Key;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -14,6 +16,9 @@ use crate::keeper::{Keeper, free_port, temp_dir};
 use crate::{http, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(30);
+const BETWEEN_CLICKS: Duration = Duration::from_millis(80);
+/// A name of this machine that is not loopback to a browser: plain http to it is no secure context.
+pub const NAME: &str = "trailpad.test";
 
 /// A browser with one window; dropping it ends it.
 pub struct Browser {
@@ -44,6 +49,7 @@ impl Browser {
             "--hide-scrollbars",
             "--window-size=1280,900",
             "--lang=en-GB",
+            format!("--host-resolver-rules=MAP {NAME} 127.0.0.1"),
             format!("--user-data-dir={home}/profile"),
         ]);
         let capabilities =
@@ -59,6 +65,18 @@ impl Browser {
     /// Opens a page.
     pub async fn goto(&self, url: &str) {
         self.client.goto(url).await.expect("a page");
+    }
+
+    /// Opens another tab, and looks at it.
+    pub async fn open_tab(&self) {
+        let tab = self.client.new_window(true).await.expect("a tab");
+        self.client.switch_to_window(tab.handle).await.expect("shown");
+    }
+
+    /// Looks at the first tab.
+    pub async fn first_tab(&self) {
+        let tabs = self.client.windows().await.expect("tabs");
+        self.client.switch_to_window(tabs[0].clone()).await.expect("shown");
     }
 
     /// Where the window is.
@@ -77,10 +95,26 @@ impl Browser {
 
     /// Clicks the link, button or summary of this text.
     pub async fn click(&self, text: &str) {
-        let xpath = format!(
-            "//*[self::a or self::button or self::summary][normalize-space()='{text}'][not(ancestor::*[@hidden])]"
-        );
-        self.find(&xpath).await.click().await.expect("clicked");
+        self.find(&clickable(text)).await.click().await.expect("clicked");
+    }
+
+    /// Clicks twice, as a person does who is used to it.
+    pub async fn double_click(&self, text: &str) {
+        let element = self.find(&clickable(text)).await;
+        let duration = Some(Duration::ZERO);
+        let mut mouse = MouseActions::new("mouse".to_owned()).then(PointerAction::MoveToElement {
+            element,
+            duration,
+            x: 0.0,
+            y: 0.0,
+        });
+        for _ in 0..2 {
+            mouse = mouse
+                .then(PointerAction::Down { button: MOUSE_BUTTON_LEFT })
+                .then(PointerAction::Up { button: MOUSE_BUTTON_LEFT })
+                .then(PointerAction::Pause { duration: BETWEEN_CLICKS });
+        }
+        self.client.perform_actions(mouse).await.expect("clicked");
     }
 
     /// The field with this label.
@@ -96,6 +130,14 @@ impl Browser {
         let field = self.field(label).await;
         field.clear().await.expect("empty");
         field.send_keys(text).await.expect("written");
+    }
+
+    /// Pastes into the field with this label, and gives what it then holds.
+    pub async fn paste(&self, label: &str) -> String {
+        let field = self.field(label).await;
+        field.clear().await.expect("empty");
+        field.send_keys(&(Key::Control + "v")).await.expect("pasted");
+        field.prop("value").await.expect("a field").unwrap_or_default()
     }
 
     /// Chooses from the field with this label.
@@ -204,4 +246,11 @@ impl Browser {
     pub async fn close(self) {
         self.client.close().await.expect("closed");
     }
+}
+
+/// The link, button or summary of this text.
+fn clickable(text: &str) -> String {
+    format!(
+        "//*[self::a or self::button or self::summary][normalize-space()='{text}'][not(ancestor::*[@hidden])]"
+    )
 }

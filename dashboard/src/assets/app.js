@@ -32,14 +32,24 @@ function follow(body) {
   });
 }
 
+// Browsers have navigator.clipboard over https and on this machine alone.
+async function copy(element) {
+  try {
+    await navigator.clipboard.writeText(element.textContent);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(element);
+    return document.execCommand("copy");
+  }
+}
+
 document.addEventListener("click", async (event) => {
-  const copy = event.target.closest("[data-copy]");
-  if (copy) {
-    const text = document.getElementById(copy.dataset.copy).textContent;
-    await navigator.clipboard.writeText(text);
-    const label = copy.textContent;
-    copy.textContent = "Copied";
-    setTimeout(() => { copy.textContent = label; }, 2000);
+  const button = event.target.closest("[data-copy]");
+  if (button) {
+    const label = button.dataset.label ??= button.textContent;
+    const is = await copy(document.getElementById(button.dataset.copy));
+    button.textContent = is ? "Copied" : "Not copied, but selected";
+    if (is) setTimeout(() => { button.textContent = label; }, 2000);
   }
   const all = event.target.closest("[data-all]");
   if (all) {

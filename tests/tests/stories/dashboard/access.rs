@@ -228,35 +228,3 @@ async fn every_route_refuses_who_has_no_business_there_and_shows_scripts_as_text
             .contains("&lt;script&gt;")
     );
 }
-
-#[tokio::test]
-async fn a_link_signs_in_once_a_password_works_and_wrong_ones_are_throttled() {
-    let embedded = Embedded::default();
-    let serve = embedded.serve(&[]).await;
-    let url = serve.dashboard_url().await;
-    let link = std::fs::read_to_string(embedded.path().join("first-sign-in-url")).expect("a link");
-    let owner = Visitor::by_link(link.trim()).await;
-    let again = trailpad_tests::http::request("POST", link.trim(), &[], b"").await;
-    let again = again.expect("an answer");
-    assert!(again.text().contains("used up") && !again.headers.contains_key("set-cookie"));
-
-    let short = owner.post("/account", "password=short").await;
-    assert_eq!(short.status, 422);
-    assert_eq!(owner.post("/account", "password=correct+horse+battery").await.status, 303);
-    let stored = embedded.texts("SELECT password_hash FROM members");
-    assert!(stored[0].starts_with("$argon2id$"), "{stored:?}");
-    let nobody = Visitor::nobody(&url);
-    let form = |password: &str| format!("email=owner%40example.com&password={password}");
-    let answer = nobody.post_bare("/sign-in", &form("correct+horse+battery")).await;
-    let cookie = answer.headers["set-cookie"].clone();
-    assert_eq!(answer.status, 303);
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
-    for _ in 0..9 {
-        assert_eq!(nobody.post_bare("/sign-in", &form("wrong")).await.status, 422);
-    }
-    assert_eq!(nobody.post_bare("/sign-in", &form("correct+horse+battery")).await.status, 429);
-
-    assert_eq!(owner.post("/sign-out", "").await.status, 303);
-    let after = owner.ask("GET", "/activities", "").await;
-    assert_eq!(after.headers["location"], "/sign-in", "the session has ended in the store too");
-}

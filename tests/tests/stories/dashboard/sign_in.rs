@@ -1,0 +1,70 @@
+//! Signing in and out, and the password.
+
+use trailpad_tests::Embedded;
+use trailpad_tests::browser::{Browser, NAME};
+use trailpad_tests::http::request;
+
+use super::visitor::Visitor;
+
+/// The link that a first start made.
+fn first_link(embedded: &Embedded) -> String {
+    let link = std::fs::read_to_string(embedded.path().join("first-sign-in-url"));
+    link.expect("a link").trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_link_signs_in_once_a_password_works_and_wrong_ones_are_throttled() {
+    let embedded = Embedded::default();
+    let serve = embedded.serve(&[]).await;
+    let (url, link) = (serve.dashboard_url().await, first_link(&embedded));
+    let owner = Visitor::by_link(&link).await;
+    let again = request("POST", &link, &[], b"").await.expect("an answer");
+    assert!(again.text().contains("used up") && !again.headers.contains_key("set-cookie"));
+
+    let short = owner.post("/account", "password=short").await;
+    assert_eq!(short.status, 422);
+    assert_eq!(owner.post("/account", "password=right+horse+battery").await.status, 303);
+    let stored = embedded.texts("SELECT password_hash FROM members");
+    assert!(stored[0].starts_with("$argon2id$"), "{stored:?}");
+    let nobody = Visitor::nobody(&url);
+    let form = |password: &str| format!("email=owner%40example.com&password={password}");
+    let answer = nobody.post_bare("/sign-in", &form("right+horse+battery")).await;
+    let cookie = answer.headers["set-cookie"].clone();
+    assert_eq!(answer.status, 303);
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+    for _ in 0..9 {
+        assert_eq!(nobody.post_bare("/sign-in", &form("wrong")).await.status, 422);
+    }
+    assert_eq!(nobody.post_bare("/sign-in", &form("right+horse+battery")).await.status, 429);
+
+    assert_eq!(owner.post("/sign-out", "").await.status, 303);
+    let after = owner.ask("GET", "/activities", "").await;
+    assert_eq!(after.headers["location"], "/sign-in", "the session has ended in the store too");
+}
+
+#[tokio::test]
+async fn over_plain_http_at_a_name_of_its_own_forms_work_and_copy_copies() {
+    let embedded = Embedded::default();
+    let (serve, browser) = tokio::join!(embedded.serve(&[]), Browser::open());
+    let named = |url: String| url.replace("127.0.0.1", NAME);
+    browser.goto(&named(first_link(&embedded))).await;
+    browser.sees("Welcome to My Workspace").await;
+    assert_eq!(browser.run("return isSecureContext").await, false, "no Sec-Fetch-Site is sent");
+    browser.click("Sign in").await;
+    browser.sees("All projects").await;
+
+    let url = named(serve.dashboard_url().await);
+    browser.goto(&format!("{url}/settings/members")).await;
+    browser.fill("E-mail address", "jane@example.com").await;
+    browser.click("Invite").await;
+    let link = browser.text_of("link").await;
+    browser.run("document.execCommand = () => false").await;
+    browser.click("Copy").await;
+    browser.sees("Not copied, but selected").await;
+    browser.run("delete document.execCommand").await;
+    browser.click("Not copied, but selected").await;
+    browser.sees("Copied").await;
+    browser.goto(&format!("{url}/settings/projects")).await;
+    assert_eq!(browser.paste("Name").await, link);
+    browser.close().await;
+}
