@@ -7,6 +7,7 @@ mod outages;
 mod pace;
 mod repair;
 mod roles;
+mod script;
 mod sign_in;
 mod visitor;
 
