@@ -22,13 +22,34 @@ pub fn path(name: &str) -> String {
     format!("/assets/{}/{name}", *VERSION)
 }
 
-/// `GET /assets/{version}/{name}`
+/// `GET /assets/{version}/{name}`: of another version nothing. While an update rolls, a page of one
+/// version may ask a process of the other, whose file nobody should keep for a year.
 pub async fn asset(path: web::Path<(String, String)>) -> HttpResponse {
-    match FILES.iter().find(|(name, ..)| *name == path.1) {
+    let (version, wanted) = path.into_inner();
+    match FILES.iter().find(|(name, ..)| *name == wanted && version == *VERSION) {
         Some((_, media_type, content)) => HttpResponse::Ok()
             .content_type(*media_type)
             .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
             .body(*content),
-        None => HttpResponse::NotFound().finish(),
+        None => HttpResponse::NotFound().insert_header((CACHE_CONTROL, "no-store")).finish(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_kept_for_ever_and_that_of_another_version_is_not_there() {
+        let answer = async |version: &str, name: &str| {
+            let answer = asset((version.to_owned(), name.to_owned()).into()).await;
+            let cached = answer.headers().get(CACHE_CONTROL).expect("a header");
+            (answer.status().as_u16(), cached.to_str().expect("a text").to_owned())
+        };
+        let (status, cached) = answer(&VERSION, "app.js").await;
+        assert!(status == 200 && cached.contains("immutable"), "{status} {cached}");
+        let nothing = (404, "no-store".to_owned());
+        assert_eq!(answer("000000000000", "app.js").await, nothing);
+        assert_eq!(answer(&VERSION, "other.js").await, nothing);
     }
 }
