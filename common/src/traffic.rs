@@ -16,7 +16,7 @@ use crate::instant::Instant;
 
 /// Counts are kept for each span of this length.
 pub const SPAN: Duration = Duration::from_secs(10 * 60);
-/// And forgotten after this time.
+/// And forgotten once their span began this long ago, while a gateway or a worker runs.
 pub const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Refused requests that are kept of one webhook, the latest.
 pub const REFUSED_KEPT: u32 = 50;
@@ -50,12 +50,13 @@ impl AddAssign for Counts {
     }
 }
 
-/// A request that was refused: what the sender was told, and nothing of what it sent.
+/// A request that was refused: what the sender was told. That quotes no value of what it sent, but
+/// the pointers of faults quote its field names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefusedRequest {
     /// Its webhook.
     pub webhook_id: WebhookId,
-    /// When.
+    /// When, by the gateway's clock.
     pub at: Instant,
     /// The answer: problem details (RFC 9457) as JSON.
     pub problem: String,
@@ -70,13 +71,17 @@ pub fn span_of(at: Instant) -> Instant {
 /// Where traffic is written down.
 #[async_trait]
 pub trait TrafficLog: Send + Sync {
-    /// Adds counts to the span of `at`, and keeps refused requests; forgets what is old.
+    /// Adds counts to the span of `at`, and keeps refused requests: of each webhook those that were
+    /// written last, [`REFUSED_KEPT`] of them.
     async fn record(
         &self,
         at: Instant,
         counts: &[(WebhookId, Counts)],
         refused: &[RefusedRequest],
     ) -> Result<(), Unavailable>;
+
+    /// Forgets the counts of spans that began before an instant, of every webhook.
+    async fn forget(&self, before: Instant) -> Result<(), Unavailable>;
 }
 
 #[cfg(test)]

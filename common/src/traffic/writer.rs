@@ -1,4 +1,5 @@
-//! The writer: each second, writes down what a role has counted. Best effort.
+//! The writer: each second, writes down what a role has counted, and each span forgets what is old.
+//! Best effort.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::debug;
 
-use super::{Counts, RefusedRequest, TrafficLog};
+use super::{Counts, KEPT, RefusedRequest, TrafficLog, span_of};
 use crate::id::WebhookId;
 use crate::instant::Instant;
 
@@ -79,7 +80,7 @@ async fn write_until(
     let mut ticks = interval(WRITE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unwritten = Unwritten::default();
-    let mut is_last = false;
+    let (mut forgot_in, mut is_last) = (None, false);
     while !is_last {
         is_last = tokio::select! {
             biased;
@@ -88,6 +89,19 @@ async fn write_until(
         };
         take(&mut unwritten);
         unwritten.write(&*log).await;
+        forget_old(&*log, &mut forgot_in, Instant::now()).await;
+    }
+}
+
+/// Once a span, because counts grow old by the span; where it fails, the next one does it.
+async fn forget_old(log: &dyn TrafficLog, forgot_in: &mut Option<Instant>, now: Instant) {
+    let span = span_of(now);
+    if forgot_in.replace(span) == Some(span) {
+        return;
+    }
+    let forgetting = log.forget(Instant::from(now.to_datetime() - KEPT));
+    if !matches!(timeout(WRITE_TIMEOUT, forgetting).await, Ok(Ok(()))) {
+        debug!("old traffic can't be forgotten now");
     }
 }
 
@@ -108,6 +122,7 @@ mod tests {
         failures: Mutex<u32>,
         counts: Mutex<Vec<(WebhookId, Counts)>>,
         refused: Mutex<Vec<RefusedRequest>>,
+        forgotten: Mutex<Vec<Instant>>,
     }
 
     #[async_trait]
@@ -128,6 +143,11 @@ mod tests {
             }
             self.counts.lock().expect("no panic").extend_from_slice(counts);
             self.refused.lock().expect("no panic").extend_from_slice(refused);
+            Ok(())
+        }
+
+        async fn forget(&self, before: Instant) -> Result<(), Unavailable> {
+            self.forgotten.lock().expect("no panic").push(before);
             Ok(())
         }
     }
@@ -160,6 +180,17 @@ mod tests {
         let three = Counts { accepted: 3, ..Counts::default() };
         assert_eq!(*log.counts.lock().expect("no panic"), [(id, three), (id, ACCEPTED)]);
         assert_eq!(*log.refused.lock().expect("no panic"), []);
+    }
+
+    #[tokio::test]
+    async fn what_is_older_than_thirty_days_is_forgotten_once_in_each_span() {
+        let (log, mut forgot_in) = (Log::default(), None);
+        let instant = |text: &str| Instant::parse(text).expect(text).instant;
+        for now in ["2024-08-31T11:30:00Z", "2024-08-31T11:39:59Z", "2024-08-31T11:40:01Z"] {
+            forget_old(&log, &mut forgot_in, instant(now)).await;
+        }
+        let expected = ["2024-08-01T11:30:00Z", "2024-08-01T11:40:01Z"].map(instant);
+        assert_eq!(*log.forgotten.lock().expect("no panic"), expected);
     }
 
     /// A writer of what the test counts.

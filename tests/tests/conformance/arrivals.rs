@@ -4,7 +4,7 @@ use trailpad_common::admin::ActivityScope::{Member, Project, Webhook};
 use trailpad_common::admin::{ActivityQuery, AdminError};
 use trailpad_common::id::{MemberId, WorkspaceId};
 use trailpad_common::instant::Instant;
-use trailpad_common::traffic::{Counts, KEPT, REFUSED_KEPT, RefusedRequest, SPAN};
+use trailpad_common::traffic::{Counts, REFUSED_KEPT, RefusedRequest, SPAN};
 
 use super::email;
 use super::store::{Fixture, fixtures};
@@ -99,8 +99,9 @@ async fn traffic_adds_up_in_its_span_and_what_is_old_or_too_much_is_forgotten() 
         };
         let gateway = Counts { accepted: 2, refused: 1, ..Counts::default() };
         let worker = Counts { stored: 2, dead: 1, ..Counts::default() };
-        record(earlier(KEPT + SPAN), gateway, &[]).await;
+        record(earlier(3 * SPAN), gateway, &[]).await;
         record(earlier(SPAN), gateway, &[]).await;
+        f.engine.traffic.forget(earlier(2 * SPAN)).await.expect("forgotten");
         for counts in [gateway, worker, gateway] {
             record(now, counts, &[]).await;
         }

@@ -44,3 +44,34 @@ async fn a_serve_that_was_told_to_end_has_counted_all_that_it_answered() {
     assert_eq!(embedded.number(REFUSED_KEPT), 1);
     assert_eq!(embedded.number(STORED), 20);
 }
+
+/// How many of an old and a newer count are there.
+const COUNTS: &str = "SELECT count(*) FROM webhook_traffic";
+
+#[tokio::test]
+async fn old_counts_of_a_webhook_that_is_quiet_are_forgotten_on_servers() {
+    let sandbox = Sandbox::new().await;
+    let old_and_newer = "INSERT INTO webhook_traffic
+        SELECT gen_random_uuid(), now() - days * interval '1 day', 1, 1, 1, 1
+        FROM unnest(ARRAY[31, 29]) AS days";
+    sandbox.execute(old_and_newer).await;
+    let gateway = sandbox.gateway(&[]).await;
+    sandbox.wait_number(COUNTS, 1, SOON).await;
+    assert_eq!(gateway.terminate().await, Some(0));
+    sandbox.execute(old_and_newer).await;
+    let _worker = sandbox.worker(&[]).await;
+    sandbox.wait_number(COUNTS, 2, SOON).await;
+}
+
+#[tokio::test]
+async fn old_counts_of_a_webhook_that_is_quiet_are_forgotten_on_files() {
+    let embedded = Embedded::default();
+    assert_eq!(embedded.serve(&[]).await.terminate().await, Some(0));
+    embedded.execute(
+        "INSERT INTO webhook_traffic
+         SELECT randomblob(16), (unixepoch() - column1 * 86400) * 1000000, 1, 1, 1, 1
+         FROM (VALUES (31), (29))",
+    );
+    let _serve = embedded.serve(&[]).await;
+    embedded.wait_number(COUNTS, 1, SOON).await;
+}

@@ -10,7 +10,7 @@ use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
 use trailpad_common::id::{ActivityId, WebhookId, WorkspaceId};
 use trailpad_common::instant::Instant;
-use trailpad_common::traffic::{Counts, KEPT, REFUSED_KEPT, RefusedRequest, TrafficLog, span_of};
+use trailpad_common::traffic::{Counts, REFUSED_KEPT, RefusedRequest, TrafficLog, span_of};
 use uuid::Uuid;
 
 use super::lists::{ACTIVITY_COLUMNS, activity};
@@ -89,9 +89,6 @@ ON CONFLICT (webhook_id, span) DO UPDATE
 SET accepted = t.accepted + excluded.accepted, refused = t.refused + excluded.refused,
     stored = t.stored + excluded.stored, dead = t.dead + excluded.dead
 ";
-
-const FORGET_TRAFFIC: &str =
-    "DELETE FROM webhook_traffic WHERE webhook_id = ANY ($1::uuid[]) AND span < $2";
 
 const KEEP_REFUSED: &str = "
 INSERT INTO refused_requests (webhook_id, at, problem)
@@ -232,9 +229,6 @@ impl TrafficLog for PostgresAdmin {
             (&dead, Type::INT4_ARRAY),
         ];
         execute(ADD, &parameters).await?;
-        let kept_from = (at.to_datetime()) - KEPT;
-        execute(FORGET_TRAFFIC, &[(&webhooks, Type::UUID_ARRAY), (&kept_from, Type::TIMESTAMPTZ)])
-            .await?;
         if !refused.is_empty() {
             let of: Vec<Uuid> = refused.iter().map(|refused| refused.webhook_id.uuid()).collect();
             let ats: Vec<_> = refused.iter().map(|refused| refused.at.to_datetime()).collect();
@@ -249,5 +243,12 @@ impl TrafficLog for PostgresAdmin {
             execute(FORGET_REFUSED, &[(&of, Type::UUID_ARRAY), (&kept, Type::INT8)]).await?;
         }
         transaction.commit().await.map_err(|error| unavailable(&error))
+    }
+
+    async fn forget(&self, before: Instant) -> Result<(), Unavailable> {
+        let (client, before) = (get(&self.pool).await?, before.to_datetime());
+        let sql = "DELETE FROM webhook_traffic WHERE span < $1";
+        let forgotten = client.execute_typed(sql, &[(&before, Type::TIMESTAMPTZ)]).await;
+        forgotten.map(|_| ()).map_err(|error| unavailable(&error))
     }
 }

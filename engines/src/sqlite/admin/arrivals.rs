@@ -9,7 +9,7 @@ use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
 use trailpad_common::id::{ActivityId, WebhookId, WorkspaceId};
 use trailpad_common::instant::Instant;
-use trailpad_common::traffic::{Counts, KEPT, REFUSED_KEPT, RefusedRequest, TrafficLog, span_of};
+use trailpad_common::traffic::{Counts, REFUSED_KEPT, RefusedRequest, TrafficLog, span_of};
 use uuid::Uuid;
 
 use super::lists::{ACTIVITY_COLUMNS, BEGINNING, activity, all};
@@ -211,6 +211,12 @@ impl TrafficLog for SqliteAdmin {
         });
         written.map_err(|error| unavailable(&error))
     }
+
+    async fn forget(&self, before: Instant) -> Result<(), Unavailable> {
+        let sql = "DELETE FROM webhook_traffic WHERE span < ?1";
+        let forgotten = self.database.with(|connection| connection.execute(sql, [micros(before)]));
+        forgotten.map(|_| ()).map_err(|error| unavailable(&error))
+    }
 }
 
 fn add(
@@ -222,9 +228,6 @@ fn add(
     let Counts { accepted, refused, stored, dead } = *counts;
     let values = params![webhook.uuid(), micros(span_of(at)), accepted, refused, stored, dead];
     transaction.prepare_cached(ADD)?.execute(values)?;
-    let kept_from = at.unix_micros() - i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX);
-    let forget = "DELETE FROM webhook_traffic WHERE webhook_id = ?1 AND span < ?2";
-    transaction.prepare_cached(forget)?.execute(params![webhook.uuid(), kept_from])?;
     Ok(())
 }
 
