@@ -25,6 +25,8 @@ pub enum PageError {
     Forged,
     /// What was asked can't be done: why.
     Refused(String),
+    /// The form has more bytes than any of ours.
+    TooLarge,
     /// Too many tries at signing in.
     TooMany,
     /// The store or the queue is away: which, and why.
@@ -40,6 +42,7 @@ impl PageError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Forbidden | Self::Forged => StatusCode::FORBIDDEN,
             Self::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -53,6 +56,7 @@ impl PageError {
             Self::Forbidden => "This is for owners and admins",
             Self::Forged => "Please try again",
             Self::Refused(_) => "That can't be done",
+            Self::TooLarge => "The form is too large",
             Self::TooMany => "Too many tries",
             Self::Away(_) => "Not possible at the moment",
             Self::Internal => "Something went wrong",
@@ -68,6 +72,7 @@ impl fmt::Display for PageError {
             Self::Forbidden => "Your role lets you see the workspace, not change it. Ask an owner or an admin of it.",
             Self::Forged => "The form was too old, or did not come from this dashboard. Go back, reload the page and send it again.",
             Self::Refused(why) => why,
+            Self::TooLarge => "Go back and write less, or select fewer.",
             Self::TooMany => "Wait half a minute before you try again, or ask an admin for a one-time link.",
             Self::Away(why) => return write!(f, "{why}. Try again in a moment."),
             Self::Internal => "This is a fault of ours, and the log of the dashboard says more. Try again.",

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use actix_web::body::{BodyStream, to_bytes_limited};
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
@@ -88,16 +89,17 @@ async fn viewer(request: HttpRequest) -> Result<Viewer, PageError> {
     Ok(Viewer { person, session, csrf: csrf_of(cookie.value()) })
 }
 
-async fn fields(request: HttpRequest, mut payload: Payload) -> Result<Fields, PageError> {
+async fn fields(request: HttpRequest, payload: Payload) -> Result<Fields, PageError> {
     if !is_from_here(&request) {
         return Err(PageError::Forged);
     }
-    let body = web::Bytes::from_request(&request, &mut payload).await;
-    let body = body.map_err(|_| PageError::Refused("The form is too large".into()))?;
-    if body.len() > FORM_BYTES_MAX {
-        return Err(PageError::Refused("The form is too large".into()));
+    match to_bytes_limited(BodyStream::new(payload), FORM_BYTES_MAX).await {
+        Ok(Ok(body)) => Ok(Fields::parse(&body)),
+        Ok(Err(_)) => Err(PageError::Refused(
+            "The form did not arrive whole: go back and send it again".into(),
+        )),
+        Err(_) => Err(PageError::TooLarge),
     }
-    Ok(Fields::parse(&body))
 }
 
 type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, PageError>>>>;
@@ -136,5 +138,32 @@ impl FromRequest for OpenPost {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move { Ok(Self(fields(request, payload).await?)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::error::PayloadError;
+    use actix_web::test::TestRequest;
+    use bytes::Bytes;
+    use futures_util::{StreamExt, stream};
+
+    use super::*;
+
+    async fn read(parts: Vec<Result<Bytes, PayloadError>>) -> Result<Fields, PageError> {
+        let payload = Payload::Stream { payload: stream::iter(parts).boxed_local() };
+        fields(TestRequest::default().to_http_request(), payload).await
+    }
+
+    #[tokio::test]
+    async fn a_form_is_read_up_to_its_bound_and_a_broken_one_is_not_called_too_large() {
+        let of_bytes = |count: usize| Ok(Bytes::from(format!("a={}", "x".repeat(count - 2))));
+        let whole = read(vec![of_bytes(FORM_BYTES_MAX)]).await.expect("read");
+        assert_eq!(whole.raw("a").len(), FORM_BYTES_MAX - 2);
+        let halves = vec![of_bytes(FORM_BYTES_MAX / 2 + 1), of_bytes(FORM_BYTES_MAX / 2)];
+        assert_eq!(read(halves).await.expect_err("refused"), PageError::TooLarge);
+        let broken = read(vec![of_bytes(9), Err(PayloadError::Incomplete(None))]).await;
+        let broken = broken.expect_err("refused").to_string();
+        assert!(broken.contains("did not arrive whole"), "{broken}");
     }
 }
