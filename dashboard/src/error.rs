@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, ResponseError};
 use maud::html;
+use tracing::{error, warn};
 use trailpad_common::admin::AdminError;
 use trailpad_common::ports::PublishError;
 
@@ -31,11 +32,20 @@ pub enum PageError {
     TooMany,
     /// The store or the queue is away: which, and why.
     Away(String),
-    /// A bug.
-    Internal,
+    /// A bug: what failed.
+    Internal(&'static str),
 }
 
 impl PageError {
+    /// Tells the operator what a page's visitor can't mend; the rest is no news to them.
+    pub fn log(&self, page: &str) {
+        match self {
+            Self::Internal(cause) => error!(page, cause, "a page failed"),
+            Self::Away(cause) => warn!(page, cause, "a page failed"),
+            _ => {}
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::SignedOut => StatusCode::SEE_OTHER,
@@ -45,7 +55,7 @@ impl PageError {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Self::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -59,7 +69,7 @@ impl PageError {
             Self::TooLarge => "The form is too large",
             Self::TooMany => "Too many tries",
             Self::Away(_) => "Not possible at the moment",
-            Self::Internal => "Something went wrong",
+            Self::Internal(_) => "Something went wrong",
         }
     }
 }
@@ -75,7 +85,7 @@ impl fmt::Display for PageError {
             Self::TooLarge => "Go back and write less, or select fewer.",
             Self::TooMany => "Wait half a minute before you try again, or ask an admin for a one-time link.",
             Self::Away(why) => return write!(f, "{why}. Try again in a moment."),
-            Self::Internal => "This is a fault of ours, and the log of the dashboard says more. Try again.",
+            Self::Internal(_) => "This is a fault of ours, and the log of the dashboard says more. Try again.",
         })
     }
 }

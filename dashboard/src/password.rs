@@ -14,6 +14,7 @@ static AT_A_TIME: Semaphore = Semaphore::const_new(2);
 /// Verified against where nobody has the address, so that the time it takes says nothing.
 static NOBODYS: LazyLock<String> = LazyLock::new(|| hash_now("nobody").unwrap_or_default());
 
+const PANICKED: &str = "hashing a password panicked";
 const CHARS_MIN: usize = 12;
 const BYTES_MAX: usize = 256;
 
@@ -27,7 +28,9 @@ pub fn fault(password: &str) -> Option<&'static str> {
 
 /// The hash to store, as a PHC string.
 pub async fn hash(password: String) -> Result<String, PageError> {
-    run(move || hash_now(&password)).await?.ok_or(PageError::Internal)
+    run(move || hash_now(&password))
+        .await?
+        .ok_or(PageError::Internal("a password could not be hashed"))
 }
 
 /// Which of some hashes a password fits: the first. Takes as long for none as for one.
@@ -48,8 +51,8 @@ pub async fn first_match(
 }
 
 async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PageError> {
-    let _permit = AT_A_TIME.acquire().await.map_err(|_| PageError::Internal)?;
-    tokio::task::spawn_blocking(work).await.map_err(|_| PageError::Internal)
+    let _permit = AT_A_TIME.acquire().await.map_err(|_| PageError::Internal(PANICKED))?;
+    tokio::task::spawn_blocking(work).await.map_err(|_| PageError::Internal(PANICKED))
 }
 
 fn hash_now(password: &str) -> Option<String> {

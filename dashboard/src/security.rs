@@ -38,13 +38,23 @@ pub fn headers() -> DefaultHeaders {
     HEADERS.into_iter().fold(DefaultHeaders::new(), DefaultHeaders::add)
 }
 
-/// Answers in time, though a store that is silent does not.
+/// Answers in time, though a store that is silent does not; and tells the operator what failed, by
+/// the route alone, because a path may hold a secret.
 pub async fn in_time(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let late = |_| PageError::Away("The page took too long".into());
-    tokio::time::timeout(PAGE_TIMEOUT, next.call(request)).await.map_err(late)?
+    let page = request.match_pattern().unwrap_or_default();
+    let Ok(answer) = tokio::time::timeout(PAGE_TIMEOUT, next.call(request)).await else {
+        let late = PageError::Away("The page took too long".into());
+        late.log(&page);
+        return Err(late.into());
+    };
+    let answer = answer?;
+    if let Some(error) = answer.response().error().and_then(|error| error.as_error::<PageError>()) {
+        error.log(&page);
+    }
+    Ok(answer)
 }
 
 /// Whether a form comes from a page of ours, as far as the browser says. Needed where there is no

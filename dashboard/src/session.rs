@@ -81,7 +81,9 @@ fn csrf_of(secret: &str) -> String {
 }
 
 async fn viewer(request: HttpRequest) -> Result<Viewer, PageError> {
-    let dashboard = request.app_data::<web::Data<Dashboard>>().ok_or(PageError::Internal)?;
+    let dashboard = request
+        .app_data::<web::Data<Dashboard>>()
+        .ok_or(PageError::Internal("the server has no dashboard"))?;
     let cookie = request.cookie(COOKIE).ok_or(PageError::SignedOut)?;
     let session = SecretHash::of(cookie.value());
     let person = dashboard.stores.sign_in.session(session).await?;

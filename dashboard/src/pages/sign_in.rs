@@ -51,7 +51,9 @@ pub async fn sign_out(
 ) -> Result<HttpResponse, PageError> {
     dashboard.stores.sign_in.end_session(post.viewer.session).await?;
     let mut response = see("/sign-in");
-    response.add_cookie(&no_cookie()).map_err(|_| PageError::Internal)?;
+    response
+        .add_cookie(&no_cookie())
+        .map_err(|_| PageError::Internal("a cookie could not be set"))?;
     Ok(response)
 }
 

@@ -68,3 +68,22 @@ async fn over_plain_http_at_a_name_of_its_own_forms_work_and_copy_copies() {
     assert_eq!(browser.paste("Name").await, link);
     browser.close().await;
 }
+
+#[tokio::test]
+async fn a_page_that_fails_is_in_the_log_with_its_cause_and_without_a_secret() {
+    let embedded = Embedded::default();
+    let serve = embedded.serve(&["--log-format", "json"]).await;
+    let url = serve.dashboard_url().await;
+    let owner = Visitor::by_link(&first_link(&embedded)).await;
+    let nobody = Visitor::nobody(&url);
+    assert_eq!(nobody.ask("GET", "/nothing", "").await.status, 404);
+    embedded.execute(
+        "ALTER TABLE invitations RENAME TO gone; ALTER TABLE refused_requests RENAME TO gone_too",
+    );
+    assert_eq!(nobody.ask("GET", "/invite/SECRET", "").await.status, 503);
+    serve.wait_log(r#""page":"/invite/{link}""#).await;
+    assert!(serve.log_text().contains("SQLite failed (SQLite error 1)"), "{}", serve.log_text());
+    assert_eq!(serve.log_count("a page failed"), 1, "{}", serve.log_text());
+    assert!(!serve.log_text().contains("SECRET"));
+    drop(owner);
+}
