@@ -16,8 +16,8 @@ use crate::security::HEADERS;
 /// Why a page is not shown, or an action not done.
 #[derive(Debug, PartialEq)]
 pub enum PageError {
-    /// Nobody is signed in.
-    SignedOut,
+    /// Nobody is signed in: where to do so.
+    SignedOut(String),
     /// There is nothing here, or nothing of this workspace.
     NotFound,
     /// The member's role does not allow it.
@@ -48,7 +48,7 @@ impl PageError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::SignedOut => StatusCode::SEE_OTHER,
+            Self::SignedOut(_) => StatusCode::SEE_OTHER,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Forbidden | Self::Forged => StatusCode::FORBIDDEN,
             Self::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -61,7 +61,7 @@ impl PageError {
 
     fn title(&self) -> &'static str {
         match self {
-            Self::SignedOut => "Sign in",
+            Self::SignedOut(_) => "Sign in",
             Self::NotFound => "There is nothing here",
             Self::Forbidden => "This is for owners and admins",
             Self::Forged => "Please try again",
@@ -77,7 +77,7 @@ impl PageError {
 impl fmt::Display for PageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::SignedOut => "Sign in to see this page.",
+            Self::SignedOut(_) => "Sign in to see this page.",
             Self::NotFound => "The page does not exist, or what it showed is not in this workspace.",
             Self::Forbidden => "Your role lets you see the workspace, not change it. Ask an owner or an admin of it.",
             Self::Forged => "The form was too old, or did not come from this dashboard. Go back, reload the page and send it again.",
@@ -96,8 +96,8 @@ impl ResponseError for PageError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        if *self == Self::SignedOut {
-            return HttpResponse::SeeOther().insert_header((LOCATION, "/sign-in")).finish();
+        if let Self::SignedOut(path) = self {
+            return HttpResponse::SeeOther().insert_header((LOCATION, path.as_str())).finish();
         }
         let body = html! {
             h1 { (self.title()) }

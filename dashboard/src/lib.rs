@@ -8,6 +8,7 @@ mod chart;
 mod error;
 mod fields;
 mod layout;
+mod next;
 mod pages;
 mod password;
 mod security;

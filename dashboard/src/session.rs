@@ -13,6 +13,7 @@ use trailpad_common::token::SecretHash;
 
 use crate::error::PageError;
 use crate::fields::Fields;
+use crate::next::sign_in_path;
 use crate::security::is_from_here;
 use crate::state::Dashboard;
 
@@ -84,10 +85,11 @@ async fn viewer(request: HttpRequest) -> Result<Viewer, PageError> {
     let dashboard = request
         .app_data::<web::Data<Dashboard>>()
         .ok_or(PageError::Internal("the server has no dashboard"))?;
-    let cookie = request.cookie(COOKIE).ok_or(PageError::SignedOut)?;
+    let signed_out = || PageError::SignedOut(sign_in_path(&request));
+    let cookie = request.cookie(COOKIE).ok_or_else(signed_out)?;
     let session = SecretHash::of(cookie.value());
     let person = dashboard.stores.sign_in.session(session).await?;
-    let person = person.ok_or(PageError::SignedOut)?;
+    let person = person.ok_or_else(signed_out)?;
     Ok(Viewer { person, session, csrf: csrf_of(cookie.value()) })
 }
 

@@ -8,14 +8,17 @@ use trailpad_common::token::SecretHash;
 
 use super::see;
 use crate::error::PageError;
+use crate::fields::Fields;
 use crate::layout::plain;
+use crate::next::local;
 use crate::password;
 use crate::session::{OpenPost, Post, SESSION_SECONDS, cookie, no_cookie};
 use crate::state::{Dashboard, seconds_from_now};
 
 /// `GET /sign-in`
-pub async fn form() -> HttpResponse {
-    html_page(plain("Sign in", &sign_in_form(None)))
+pub async fn form(request: HttpRequest) -> HttpResponse {
+    let fields = Fields::parse(request.query_string().as_bytes());
+    html_page(plain("Sign in", &sign_in_form(None, local(fields.raw("next")))))
 }
 
 /// `POST /sign-in`
@@ -25,6 +28,7 @@ pub async fn sign_in(
     OpenPost(fields): OpenPost,
 ) -> Result<HttpResponse, PageError> {
     let email = fields.email("email")?;
+    let next = local(fields.raw("next"));
     if !dashboard.throttle.allows(&email, request.peer_addr().map(|peer| peer.ip())) {
         tracing::warn!("sign-in is throttled");
         return Err(PageError::TooMany);
@@ -34,14 +38,14 @@ pub async fn sign_in(
     let (members, hashes): (Vec<_>, Vec<_>) = known.into_iter().unzip();
     let matched = password::first_match(fields.raw("password").to_owned(), hashes).await?;
     let Some(member) = matched.and_then(|at| members.get(at)) else {
-        let page = plain("Sign in", &sign_in_form(Some(email.as_str())));
+        let page = plain("Sign in", &sign_in_form(Some(email.as_str()), next));
         return Ok(HttpResponse::UnprocessableEntity()
             .content_type("text/html; charset=utf-8")
             .body(page.0));
     };
     let secret = NewSecret::generate();
     sign_in.begin_session(*member, secret.hash, seconds_from_now(SESSION_SECONDS)).await?;
-    Ok(signed_in(&dashboard, &secret))
+    Ok(signed_in(&dashboard, &secret, next))
 }
 
 /// `POST /sign-out`
@@ -80,13 +84,13 @@ pub async fn accept(
     let until = seconds_from_now(SESSION_SECONDS);
     let sign_in = &dashboard.stores.sign_in;
     if sign_in.use_invitation(SecretHash::of(&link), secret.hash, until).await? {
-        return Ok(signed_in(&dashboard, &secret));
+        return Ok(signed_in(&dashboard, &secret, local("")));
     }
     Ok(html_page(plain("The link is used up", &used_up())))
 }
 
-fn signed_in(dashboard: &Dashboard, secret: &NewSecret) -> HttpResponse {
-    let mut response = see("/activities");
+fn signed_in(dashboard: &Dashboard, secret: &NewSecret, next: &str) -> HttpResponse {
+    let mut response = see(next);
     // Fails only for a value that no header can have.
     let _ = response.add_cookie(&cookie(secret.reveal(), &dashboard.dashboard_url));
     response
@@ -96,13 +100,14 @@ fn html_page(markup: Markup) -> HttpResponse {
     HttpResponse::Ok().content_type("text/html; charset=utf-8").body(markup.0)
 }
 
-fn sign_in_form(failed_for: Option<&str>) -> Markup {
+fn sign_in_form(failed_for: Option<&str>, next: &str) -> Markup {
     html! {
         h1 { "Sign in" }
         @if failed_for.is_some() {
             p.fault role="alert" { "E-mail address and password don't belong together." }
         }
         form.stack method="post" action="/sign-in" {
+            input type="hidden" name="next" value=(next);
             label { "E-mail address"
                 input type="email" name="email" autocomplete="username" required value=[failed_for];
             }

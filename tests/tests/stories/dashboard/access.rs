@@ -156,9 +156,8 @@ async fn every_route_refuses_who_has_no_business_there_and_shows_scripts_as_text
         let (path, form) = (fill(path), fill(form));
         let what = format!("{method} {path}");
         let answer = nobody.ask(method, &path, &form).await;
-        assert_eq!(
-            (answer.status, answer.headers["location"].as_str()),
-            (303, "/sign-in"),
+        assert!(
+            answer.status == 303 && answer.headers["location"].starts_with("/sign-in"),
             "{what}"
         );
         if *method == "POST" {

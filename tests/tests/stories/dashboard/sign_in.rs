@@ -1,8 +1,8 @@
 //! Signing in and out, and the password.
 
-use trailpad_tests::Embedded;
 use trailpad_tests::browser::{Browser, NAME};
 use trailpad_tests::http::request;
+use trailpad_tests::{Embedded, Role};
 
 use super::visitor::Visitor;
 
@@ -10,6 +10,16 @@ use super::visitor::Visitor;
 fn first_link(embedded: &Embedded) -> String {
     let link = std::fs::read_to_string(embedded.path().join("first-sign-in-url"));
     link.expect("a link").trim().to_owned()
+}
+
+/// A dashboard whose owner has a password, `right horse battery`.
+async fn with_a_password(words: &[&str]) -> (Embedded, Role, String) {
+    let embedded = Embedded::default();
+    let serve = embedded.serve(words).await;
+    let url = serve.dashboard_url().await;
+    let owner = Visitor::by_link(&first_link(&embedded)).await;
+    assert_eq!(owner.post("/account", "password=right+horse+battery").await.status, 303);
+    (embedded, serve, url)
 }
 
 #[tokio::test]
@@ -67,6 +77,34 @@ async fn over_plain_http_at_a_name_of_its_own_forms_work_and_copy_copies() {
     browser.goto(&format!("{url}/settings/projects")).await;
     assert_eq!(browser.paste("Name").await, link);
     browser.close().await;
+}
+
+#[tokio::test]
+async fn after_signing_in_a_person_is_where_they_wanted_to_be() {
+    let (_embedded, _serve, url) = with_a_password(&[]).await;
+    let nobody = Visitor::nobody(&url);
+    let wanted = "/activities?window=24h&q=a%26b";
+    let asked = nobody.ask("GET", wanted, "").await;
+    let sign_in = &asked.headers["location"];
+    assert_eq!(sign_in, "/sign-in?next=%2Factivities%3Fwindow%3D24h%26q%3Da%2526b");
+    let page = nobody.ask("GET", sign_in, "").await.text();
+    assert!(page.contains(r#"name="next" value="/activities?window=24h&amp;q=a%26b""#), "{page}");
+    let signs_in = async |next: &str, password: &str| {
+        let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+        let form = format!("email=owner%40example.com&password={password}&next={next}");
+        nobody.post_bare("/sign-in", &form).await
+    };
+    let wrong = signs_in(wanted, "wrong").await.text();
+    assert!(wrong.contains(r#"name="next" value="/activities?window=24h&amp;q=a%26b""#), "{wrong}");
+    assert_eq!(signs_in(wanted, "right+horse+battery").await.headers["location"], wanted);
+    for elsewhere in
+        ["//evil.example", "/\\evil.example", "/\t/evil.example", "https://evil.example", "x", ""]
+    {
+        let answer = signs_in(elsewhere, "right+horse+battery").await;
+        assert_eq!(answer.headers["location"], "/activities", "{elsewhere:?}");
+    }
+    let sent = nobody.post_bare("/settings/projects", "name=X").await;
+    assert_eq!(sent.headers["location"], "/sign-in", "a form is not sent a second time");
 }
 
 #[tokio::test]
