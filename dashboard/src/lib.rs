@@ -5,6 +5,7 @@
 
 mod assets;
 mod chart;
+mod client;
 mod error;
 mod fields;
 mod layout;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig, get, post};
 use actix_web::{App, HttpServer};
-use tracing::info;
+use tracing::{info, warn};
 use trailpad_common::lifecycle::{LifecycleWatch, Phase};
 use trailpad_common::ports::Queue;
 
@@ -55,8 +55,13 @@ impl DashboardServer {
         let listener = TcpListener::bind(settings.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let url = settings.dashboard_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        let ingress_url = settings.ingress_url.clone();
-        let dashboard = Dashboard::new(stores, queue, ingress_url, url, lifecycle);
+        if url.starts_with("https://") && settings.client_address_header.is_none() {
+            warn!(
+                "a proxy is before the dashboard, and no --client-address-header says where requests \
+                 come from: all tries at passwords count as one host's"
+            );
+        }
+        let dashboard = Dashboard::new(stores, queue, &settings, &url, lifecycle);
         Ok(Self { dashboard: web::Data::new(dashboard), listener, settings })
     }
 

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use actix_web::http::header::HeaderName;
+
 /// The settings of a dashboard.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -13,6 +15,8 @@ pub struct Settings {
     /// The URL under which people reach the dashboard; none: the address it listens on. With
     /// `https`, cookies are for TLS alone.
     pub dashboard_url: Option<String>,
+    /// The header in which a proxy says where a request comes from; none: no proxy is before it.
+    pub client_address_header: Option<HeaderName>,
     /// How long requests in hand may take to finish when it ends.
     pub drain_timeout: Duration,
 }

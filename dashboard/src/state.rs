@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::header::HeaderName;
 use tokio::sync::Semaphore;
 use trailpad_common::admin::{Admin, Arrivals, DeadLetterAdmin, SignIn};
 use trailpad_common::instant::Instant;
@@ -11,6 +12,7 @@ use trailpad_common::ports::{Publisher, Queue};
 use trailpad_common::traffic::TrafficLog;
 
 use crate::error::PageError;
+use crate::settings::Settings;
 use crate::throttle::Throttle;
 
 /// Pages that are kept up to date at a time.
@@ -40,6 +42,7 @@ pub struct Dashboard {
     queue_health: HealthWatch,
     pub ingress_url: String,
     pub dashboard_url: String,
+    pub client_address_header: Option<HeaderName>,
     pub throttle: Throttle,
     pub streams: Arc<Semaphore>,
     pub lifecycle: LifecycleWatch,
@@ -49,16 +52,17 @@ impl Dashboard {
     pub fn new(
         stores: Stores,
         queue: Arc<dyn Queue>,
-        ingress_url: String,
-        dashboard_url: String,
+        settings: &Settings,
+        dashboard_url: &str,
         lifecycle: LifecycleWatch,
     ) -> Self {
         Self {
             stores,
             queue_health: queue.publish_health(),
             queue,
-            ingress_url: ingress_url.trim_end_matches('/').to_owned(),
+            ingress_url: settings.ingress_url.trim_end_matches('/').to_owned(),
             dashboard_url: dashboard_url.trim_end_matches('/').to_owned(),
+            client_address_header: settings.client_address_header.clone(),
             throttle: Throttle::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             lifecycle,

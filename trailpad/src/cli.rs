@@ -331,6 +331,10 @@ pub struct PagesArgs {
     /// https, its cookies are for TLS alone
     #[arg(long, env = "TRAILPAD_DASHBOARD_URL", value_name = "URL")]
     pub dashboard_url: Option<String>,
+    /// The header, such as X-Forwarded-For, to whose end the proxy before the dashboard writes where
+    /// a request comes from [default: none, there is no proxy]; tries at passwords are counted by it
+    #[arg(long, env = "TRAILPAD_CLIENT_ADDRESS_HEADER", value_name = "NAME")]
+    pub client_address_header: Option<String>,
 }
 
 #[derive(Args)]

@@ -3,10 +3,13 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 use trailpad_common::admin::Person;
+use trailpad_common::email::Email;
+use trailpad_common::id::MemberId;
 use trailpad_common::secret::NewSecret;
 use trailpad_common::token::SecretHash;
 
 use super::see;
+use crate::client;
 use crate::error::PageError;
 use crate::fields::Fields;
 use crate::layout::plain;
@@ -29,23 +32,45 @@ pub async fn sign_in(
 ) -> Result<HttpResponse, PageError> {
     let email = fields.email("email")?;
     let next = local(fields.raw("next"));
-    if !dashboard.throttle.allows(&email, request.peer_addr().map(|peer| peer.ip())) {
-        tracing::warn!("sign-in is throttled");
-        return Err(PageError::TooMany);
-    }
-    let sign_in = &dashboard.stores.sign_in;
-    let known = sign_in.passwords(&email).await?;
-    let (members, hashes): (Vec<_>, Vec<_>) = known.into_iter().unzip();
-    let matched = password::first_match(fields.raw("password").to_owned(), hashes).await?;
-    let Some(member) = matched.and_then(|at| members.get(at)) else {
+    let password = fields.raw("password");
+    let Some(member) = member_of(&dashboard, &request, &email, password).await? else {
         let page = plain("Sign in", &sign_in_form(Some(email.as_str()), next));
         return Ok(HttpResponse::UnprocessableEntity()
             .content_type("text/html; charset=utf-8")
             .body(page.0));
     };
-    let secret = NewSecret::generate();
-    sign_in.begin_session(*member, secret.hash, seconds_from_now(SESSION_SECONDS)).await?;
+    let (secret, until) = (NewSecret::generate(), seconds_from_now(SESSION_SECONDS));
+    dashboard.stores.sign_in.begin_session(member, secret.hash, until).await?;
     Ok(signed_in(&dashboard, &secret, next))
+}
+
+/// Whose password it is: of the address's memberships the oldest that it fits. A wrong one spends a
+/// try.
+///
+/// # Errors
+/// There were too many tries, or the store is away.
+async fn member_of(
+    dashboard: &Dashboard,
+    request: &HttpRequest,
+    email: &Email,
+    password: &str,
+) -> Result<Option<MemberId>, PageError> {
+    let from = client::address(request, dashboard.client_address_header.as_ref());
+    let Some(taken) = dashboard.throttle.take(email, from) else {
+        tracing::warn!("sign-in is throttled");
+        return Err(PageError::TooMany);
+    };
+    let find = async {
+        let known = dashboard.stores.sign_in.passwords(email).await?;
+        let (members, hashes): (Vec<_>, Vec<_>) = known.into_iter().unzip();
+        let matched = password::first_match(password.to_owned(), hashes).await?;
+        Ok(matched.and_then(|at| members.get(at).copied()))
+    };
+    let found = find.await;
+    if !matches!(found, Ok(None)) {
+        dashboard.throttle.give_back(taken);
+    }
+    found
 }
 
 /// `POST /sign-out`

@@ -6,6 +6,7 @@ mod faults;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use actix_web::http::header::{self, HeaderName};
 use clap::CommandFactory;
 use tracing_subscriber::filter::LevelFilter;
 use trailpad_common::email::Email;
@@ -80,6 +81,7 @@ pub fn worker(args: &WorkerArgs) -> Result<WorkerConfig, Failure> {
 pub struct PagesConfig {
     pub listen: SocketAddr,
     pub url: Option<String>,
+    pub client_address_header: Option<HeaderName>,
 }
 
 impl PagesConfig {
@@ -89,8 +91,13 @@ impl PagesConfig {
         ingress_url: String,
         drain_timeout: Duration,
     ) -> trailpad_dashboard::Settings {
-        let Self { listen, url } = self;
-        trailpad_dashboard::Settings { listen, ingress_url, dashboard_url: url, drain_timeout }
+        trailpad_dashboard::Settings {
+            listen: self.listen,
+            ingress_url,
+            dashboard_url: self.url,
+            client_address_header: self.client_address_header,
+            drain_timeout,
+        }
     }
 }
 
@@ -110,8 +117,16 @@ fn pages(faults: &mut Faults, args: &PagesArgs) -> PagesConfig {
     if url.as_ref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
         faults.add("dashboard-url", "must be a URL such as https://trailpad.example.com");
     }
+    let client_address_header = args.client_address_header.as_ref().map(|name| {
+        let wanted = "the name of a header such as X-Forwarded-For";
+        faults.parse_or("client-address-header", name, header::FORWARDED, wanted)
+    });
     let wanted = "an address such as 127.0.0.1:8090";
-    PagesConfig { listen: faults.parse("dashboard-listen", &args.dashboard_listen, wanted), url }
+    PagesConfig {
+        listen: faults.parse("dashboard-listen", &args.dashboard_listen, wanted),
+        url,
+        client_address_header,
+    }
 }
 
 /// Reads the configuration of `serve`.
@@ -345,6 +360,23 @@ mod tests {
         ] {
             assert!(text.contains(flag), "{flag} in {text}");
         }
+    }
+
+    #[test]
+    fn the_header_of_the_client_s_address_is_none_or_the_name_of_one() {
+        let header_of = |words: &[&str]| {
+            let words = ["trailpad", "dashboard"].iter().chain(&URLS).chain(words);
+            match Cli::parse_from(words).command {
+                Command::Dashboard(args) => {
+                    dashboard(&args).map(|config| config.settings.client_address_header)
+                }
+                _ => unreachable!("the words say dashboard"),
+            }
+        };
+        assert!(header_of(&[]).is_ok_and(|header| header.is_none()));
+        let named = header_of(&["--client-address-header", "X-Forwarded-For"]);
+        assert!(named.is_ok_and(|header| header == Some(header::X_FORWARDED_FOR)));
+        assert!(header_of(&["--client-address-header", "X Forwarded For"]).is_err());
     }
 
     #[test]

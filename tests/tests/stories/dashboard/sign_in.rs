@@ -6,6 +6,8 @@ use trailpad_tests::{Embedded, Role};
 
 use super::visitor::Visitor;
 
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
 /// The link that a first start made.
 fn first_link(embedded: &Embedded) -> String {
     let link = std::fs::read_to_string(embedded.path().join("first-sign-in-url"));
@@ -20,6 +22,14 @@ async fn with_a_password(words: &[&str]) -> (Embedded, Role, String) {
     let owner = Visitor::by_link(&first_link(&embedded)).await;
     assert_eq!(owner.post("/account", "password=right+horse+battery").await.status, 303);
     (embedded, serve, url)
+}
+
+/// Tries a password of the owner, as a proxy would pass it on from this address; gives the status.
+async fn tries(url: &str, from: &str, password: &str) -> u16 {
+    let form = format!("email=owner%40example.com&password={password}");
+    let headers = [FORM, ("x-forwarded-for", from)];
+    let answer = request("POST", &format!("{url}/sign-in"), &headers, form.as_bytes()).await;
+    answer.expect("an answer").status
 }
 
 #[tokio::test]
@@ -42,7 +52,7 @@ async fn a_link_signs_in_once_a_password_works_and_wrong_ones_are_throttled() {
     let cookie = answer.headers["set-cookie"].clone();
     assert_eq!(answer.status, 303);
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
-    for _ in 0..9 {
+    for _ in 0..10 {
         assert_eq!(nobody.post_bare("/sign-in", &form("wrong")).await.status, 422);
     }
     assert_eq!(nobody.post_bare("/sign-in", &form("right+horse+battery")).await.status, 429);
@@ -77,6 +87,49 @@ async fn over_plain_http_at_a_name_of_its_own_forms_work_and_copy_copies() {
     browser.goto(&format!("{url}/settings/projects")).await;
     assert_eq!(browser.paste("Name").await, link);
     browser.close().await;
+}
+
+#[tokio::test]
+async fn wrong_passwords_hold_up_the_host_they_come_from_and_nobody_else() {
+    let (_embedded, _serve, url) =
+        with_a_password(&["--client-address-header", "X-Forwarded-For"]).await;
+    for _ in 0..10 {
+        assert_eq!(tries(&url, "192.0.2.1", "wrong").await, 422);
+    }
+    assert_eq!(tries(&url, "192.0.2.1", "right+horse+battery").await, 429);
+    let invented = tries(&url, "192.0.2.2, 192.0.2.1", "right+horse+battery").await;
+    assert_eq!(invented, 429, "the proxy's word is the last one");
+    assert_eq!(tries(&url, "192.0.2.1, 192.0.2.2", "right+horse+battery").await, 303);
+
+    for host in 0..10 {
+        assert_eq!(tries(&url, &format!("2001:db8:0:1::{host}"), "wrong").await, 422);
+    }
+    assert_eq!(tries(&url, "2001:db8:0:1:a::b", "right+horse+battery").await, 429, "its /64");
+    assert_eq!(tries(&url, "2001:db8:0:2::1", "right+horse+battery").await, 303);
+}
+
+#[tokio::test]
+async fn a_header_that_no_setting_names_is_not_believed_and_right_passwords_spend_no_try() {
+    let (_embedded, serve, url) = with_a_password(&[]).await;
+    for _ in 0..12 {
+        assert_eq!(tries(&url, "192.0.2.1", "right+horse+battery").await, 303);
+    }
+    for host in 0..10 {
+        assert_eq!(tries(&url, &format!("192.0.2.{host}"), "wrong").await, 422);
+    }
+    assert_eq!(tries(&url, "192.0.2.99", "right+horse+battery").await, 429);
+    serve.wait_log("sign-in is throttled").await;
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_no_try_is_spent() {
+    let (embedded, _serve, url) = with_a_password(&[]).await;
+    embedded.execute("ALTER TABLE members RENAME TO gone");
+    for _ in 0..12 {
+        assert_eq!(tries(&url, "192.0.2.1", "wrong").await, 503);
+    }
+    embedded.execute("ALTER TABLE gone RENAME TO members");
+    assert_eq!(tries(&url, "192.0.2.1", "right+horse+battery").await, 303);
 }
 
 #[tokio::test]
