@@ -25,6 +25,8 @@ pub struct Person {
     pub role: Role,
     /// Whether it has a password.
     pub has_password: bool,
+    /// Whether a one-time link began the session, and no password was set in it since.
+    pub by_link: bool,
 }
 
 /// A one-time link is valid for three days.
@@ -48,7 +50,8 @@ pub async fn one_time_link(
 /// Sign-in.
 #[async_trait]
 pub trait SignIn: Send + Sync {
-    /// Makes a one-time link for a member; earlier links of theirs stop working.
+    /// Makes a one-time link for a member; earlier links of theirs stop working. Links that are too
+    /// old are deleted.
     async fn invite(
         &self,
         workspace: WorkspaceId,
@@ -60,7 +63,8 @@ pub trait SignIn: Send + Sync {
     /// Whom a link signs in; none: it is unknown, used or too old.
     async fn invited(&self, link: SecretHash) -> Result<Option<Person>, AdminError>;
 
-    /// Uses a link up and begins a session with it. False: the link is not valid.
+    /// Uses a link up and begins a session with it; sessions that are over are deleted. False: the
+    /// link is not valid.
     async fn use_invitation(
         &self,
         link: SecretHash,
@@ -72,7 +76,7 @@ pub trait SignIn: Send + Sync {
     /// oldest first.
     async fn passwords(&self, email: &Email) -> Result<Vec<(MemberId, String)>, AdminError>;
 
-    /// Sets a member's password and ends the member's other sessions.
+    /// Sets a member's password, and ends the member's other sessions and open links.
     async fn set_password(
         &self,
         member: MemberId,
@@ -80,7 +84,7 @@ pub trait SignIn: Send + Sync {
         kept_session: SecretHash,
     ) -> Result<(), AdminError>;
 
-    /// Begins a session.
+    /// Begins a session by password; sessions that are over are deleted.
     async fn begin_session(
         &self,
         member: MemberId,

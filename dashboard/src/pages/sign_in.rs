@@ -33,7 +33,7 @@ pub async fn sign_in(
     let email = fields.email("email")?;
     let next = local(fields.raw("next"));
     let password = fields.raw("password");
-    let Some(member) = member_of(&dashboard, &request, &email, password).await? else {
+    let Some(member) = member_of(&dashboard, &request, &email, password, None).await? else {
         let page = plain("Sign in", &sign_in_form(Some(email.as_str()), next));
         return Ok(HttpResponse::UnprocessableEntity()
             .content_type("text/html; charset=utf-8")
@@ -44,16 +44,17 @@ pub async fn sign_in(
     Ok(signed_in(&dashboard, &secret, next))
 }
 
-/// Whose password it is: of the address's memberships the oldest that it fits. A wrong one spends a
-/// try.
+/// Whose password it is: of the address's memberships the oldest that it fits, or only this one. A
+/// wrong one spends a try.
 ///
 /// # Errors
 /// There were too many tries, or the store is away.
-async fn member_of(
+pub async fn member_of(
     dashboard: &Dashboard,
     request: &HttpRequest,
     email: &Email,
     password: &str,
+    only: Option<MemberId>,
 ) -> Result<Option<MemberId>, PageError> {
     let from = client::address(request, dashboard.client_address_header.as_ref());
     let Some(taken) = dashboard.throttle.take(email, from) else {
@@ -62,7 +63,8 @@ async fn member_of(
     };
     let find = async {
         let known = dashboard.stores.sign_in.passwords(email).await?;
-        let (members, hashes): (Vec<_>, Vec<_>) = known.into_iter().unzip();
+        let known = known.into_iter().filter(|(id, _)| only.is_none_or(|only| only == *id));
+        let (members, hashes): (Vec<_>, Vec<_>) = known.unzip();
         let matched = password::first_match(password.to_owned(), hashes).await?;
         Ok(matched.and_then(|at| members.get(at).copied()))
     };

@@ -30,7 +30,10 @@ async fn a_link_works_once_within_its_time_and_until_there_is_a_later_one() {
         assert!(used(&second).await);
         assert!(!sign_in.use_invitation(second.hash, first.hash, soon).await.expect("asked"));
         let seen = sign_in.session(session.hash).await.expect("asked").expect("a session");
-        assert_eq!(seen.workspace, "Acme");
+        assert_eq!((seen.workspace.as_str(), seen.by_link), ("Acme", true));
+        sign_in.set_password(seen.member_id, "$argon2id$x", session.hash).await.expect("set");
+        let seen = sign_in.session(session.hash).await.expect("asked").expect("a session");
+        assert!(!seen.by_link, "from now on the password is known");
         sign_in.end_session(session.hash).await.expect("ended");
         assert_eq!(sign_in.session(session.hash).await.expect("asked"), None);
 
@@ -56,7 +59,11 @@ async fn a_password_ends_other_sessions_and_the_end_of_a_membership_ends_all() {
         }
         assert_eq!(sign_in.session(over.hash).await.expect("asked"), None, "it is over");
         assert!(sign_in.passwords(&jane).await.expect("asked").is_empty());
+        let link = NewSecret::generate();
+        let soon = seconds_from_now(60);
+        sign_in.invite(acme, &jane, link.hash, soon).await.expect("invited");
         sign_in.set_password(member.id, "$argon2id$x", one.hash).await.expect("set");
+        assert_eq!(sign_in.invited(link.hash).await.expect("asked"), None, "an open link");
         let known = sign_in.passwords(&jane).await.expect("asked");
         assert_eq!(known, [(member.id, "$argon2id$x".to_owned())]);
         assert!(sign_in.session(one.hash).await.expect("asked").expect("kept").has_password);

@@ -12,27 +12,30 @@ use uuid::Uuid;
 
 use super::{PostgresAdmin, away, not_found};
 
+/// Of one who is `found`.
 const PERSON: &str = "
-SELECT k.id, k.name, m.id, m.email, m.role, m.password_hash IS NOT NULL
-FROM members m
+SELECT k.id, k.name, m.id, m.email, m.role, m.password_hash IS NOT NULL, found.by_link
+FROM found
+JOIN members m ON m.id = found.member_id
 JOIN workspaces k ON k.id = m.workspace_id
-WHERE m.ended_at IS NULL AND k.ended_at IS NULL AND m.id =
+WHERE m.ended_at IS NULL AND k.ended_at IS NULL
 ";
 
 const INVITE: &str = "
 WITH invited AS (
     SELECT id FROM members WHERE workspace_id = $1 AND email = $2 AND ended_at IS NULL
 ), earlier AS (
-    DELETE FROM invitations WHERE member_id IN (SELECT id FROM invited)
+    DELETE FROM invitations WHERE member_id IN (SELECT id FROM invited) OR valid_until < now()
 )
 INSERT INTO invitations (link_hash, member_id, valid_until) SELECT $3, id, $4 FROM invited
 ";
 
 /// One statement, so that a link opens one session though two use it at once.
 const USE: &str = "
-WITH used AS (DELETE FROM invitations WHERE link_hash = $1 AND valid_until > now() RETURNING member_id)
-INSERT INTO sessions (session_hash, member_id, valid_until)
-SELECT $2, m.id, $3 FROM used JOIN members m ON m.id = used.member_id AND m.ended_at IS NULL
+WITH used AS (DELETE FROM invitations WHERE link_hash = $1 AND valid_until > now() RETURNING member_id),
+old AS (DELETE FROM sessions WHERE valid_until < now())
+INSERT INTO sessions (session_hash, member_id, valid_until, by_link)
+SELECT $2, m.id, $3, true FROM used JOIN members m ON m.id = used.member_id AND m.ended_at IS NULL
 ";
 
 const PASSWORDS: &str = "
@@ -41,7 +44,9 @@ WHERE email = $1 AND ended_at IS NULL AND password_hash IS NOT NULL ORDER BY cre
 ";
 
 const SET_PASSWORD: &str = "
-WITH changed AS (UPDATE members SET password_hash = $2 WHERE id = $1 AND ended_at IS NULL)
+WITH changed AS (UPDATE members SET password_hash = $2 WHERE id = $1 AND ended_at IS NULL),
+links AS (DELETE FROM invitations WHERE member_id = $1),
+kept AS (UPDATE sessions SET by_link = false WHERE session_hash = $3)
 DELETE FROM sessions WHERE member_id = $1 AND session_hash <> $3
 ";
 
@@ -77,7 +82,10 @@ impl SignIn for PostgresAdmin {
 
     async fn invited(&self, link: SecretHash) -> Result<Option<Person>, AdminError> {
         let sql = format!(
-            "{PERSON} (SELECT member_id FROM invitations WHERE link_hash = $1 AND valid_until > now())"
+            "WITH found AS (
+                 SELECT member_id, true AS by_link FROM invitations
+                 WHERE link_hash = $1 AND valid_until > now()
+             ) {PERSON}"
         );
         self.person(&sql, link).await
     }
@@ -141,7 +149,10 @@ impl SignIn for PostgresAdmin {
 
     async fn session(&self, session: SecretHash) -> Result<Option<Person>, AdminError> {
         let sql = format!(
-            "{PERSON} (SELECT member_id FROM sessions WHERE session_hash = $1 AND valid_until > now())"
+            "WITH found AS (
+                 SELECT member_id, by_link FROM sessions
+                 WHERE session_hash = $1 AND valid_until > now()
+             ) {PERSON}"
         );
         self.person(&sql, session).await
     }
@@ -171,5 +182,6 @@ fn person(row: &Row) -> Person {
         email: Email::folded(row.get(3)),
         role: Role::named(row.get(4)).unwrap_or(Role::Member),
         has_password: row.get(5),
+        by_link: row.get(6),
     }
 }

@@ -1,7 +1,7 @@
 //! Sign-in in a file.
 
 use async_trait::async_trait;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 use trailpad_common::admin::{AdminError, Person, Role, SignIn};
 use trailpad_common::email::Email;
 use trailpad_common::id::{MemberId, WorkspaceId};
@@ -11,11 +11,13 @@ use uuid::Uuid;
 
 use super::{SqliteAdmin, away, execute, lists, micros, not_found};
 
+/// Of one who is `found`.
 const PERSON: &str = "
-SELECT k.id, k.name, m.id, m.email, m.role, m.password_hash IS NOT NULL
-FROM members m
+SELECT k.id, k.name, m.id, m.email, m.role, m.password_hash IS NOT NULL, found.by_link
+FROM found
+JOIN members m ON m.id = found.member_id
 JOIN workspaces k ON k.id = m.workspace_id
-WHERE m.ended_at IS NULL AND k.ended_at IS NULL AND m.id =
+WHERE m.ended_at IS NULL AND k.ended_at IS NULL
 ";
 
 const MEMBER: &str = "
@@ -28,7 +30,7 @@ WHERE email = ?1 AND ended_at IS NULL AND password_hash IS NOT NULL ORDER BY cre
 ";
 
 const BEGIN: &str =
-    "INSERT INTO sessions (session_hash, member_id, valid_until) VALUES (?1, ?2, ?3)";
+    "INSERT INTO sessions (session_hash, member_id, valid_until, by_link) VALUES (?1, ?2, ?3, ?4)";
 
 #[async_trait]
 impl SignIn for SqliteAdmin {
@@ -46,7 +48,8 @@ impl SignIn for SqliteAdmin {
                 .optional()
                 .map_err(away)?
                 .ok_or_else(|| not_found(format!("{email} is no member of the workspace")))?;
-            execute(transaction, "DELETE FROM invitations WHERE member_id = ?1", [member])?;
+            let sql = "DELETE FROM invitations WHERE member_id = ?1 OR valid_until < ?2";
+            execute(transaction, sql, params![member, micros(Instant::now())])?;
             let sql =
                 "INSERT INTO invitations (link_hash, member_id, valid_until) VALUES (?1, ?2, ?3)";
             let values = params![link.as_bytes(), member, micros(valid_until)];
@@ -56,7 +59,10 @@ impl SignIn for SqliteAdmin {
 
     async fn invited(&self, link: SecretHash) -> Result<Option<Person>, AdminError> {
         let sql = format!(
-            "{PERSON} (SELECT member_id FROM invitations WHERE link_hash = ?1 AND valid_until > ?2)"
+            "WITH found AS (
+                 SELECT member_id, true AS by_link FROM invitations
+                 WHERE link_hash = ?1 AND valid_until > ?2
+             ) {PERSON}"
         );
         self.person(&sql, link)
     }
@@ -73,8 +79,7 @@ impl SignIn for SqliteAdmin {
             let values = params![link.as_bytes(), micros(Instant::now())];
             let member = transaction.query_row(sql, values, |row| row.get::<_, Uuid>(0));
             let Some(member) = member.optional().map_err(away)? else { return Ok(false) };
-            let values = params![session.as_bytes(), member, micros(valid_until)];
-            execute(transaction, BEGIN, values).map(|_| true)
+            begin(transaction, session, member, valid_until, true).map(|()| true)
         })
     }
 
@@ -94,6 +99,9 @@ impl SignIn for SqliteAdmin {
         self.write(|transaction| {
             let sql = "UPDATE members SET password_hash = ?2 WHERE id = ?1 AND ended_at IS NULL";
             execute(transaction, sql, params![member.uuid(), password_hash])?;
+            execute(transaction, "DELETE FROM invitations WHERE member_id = ?1", [member.uuid()])?;
+            let sql = "UPDATE sessions SET by_link = false WHERE session_hash = ?1";
+            execute(transaction, sql, [kept_session.as_bytes()])?;
             let sql = "DELETE FROM sessions WHERE member_id = ?1 AND session_hash <> ?2";
             execute(transaction, sql, params![member.uuid(), kept_session.as_bytes()]).map(|_| ())
         })
@@ -105,18 +113,15 @@ impl SignIn for SqliteAdmin {
         session: SecretHash,
         valid_until: Instant,
     ) -> Result<(), AdminError> {
-        self.write(|transaction| {
-            // Old sessions go when a new one comes.
-            let now = micros(Instant::now());
-            execute(transaction, "DELETE FROM sessions WHERE valid_until < ?1", [now])?;
-            let values = params![session.as_bytes(), member.uuid(), micros(valid_until)];
-            execute(transaction, BEGIN, values).map(|_| ())
-        })
+        self.write(|transaction| begin(transaction, session, member.uuid(), valid_until, false))
     }
 
     async fn session(&self, session: SecretHash) -> Result<Option<Person>, AdminError> {
         let sql = format!(
-            "{PERSON} (SELECT member_id FROM sessions WHERE session_hash = ?1 AND valid_until > ?2)"
+            "WITH found AS (
+                 SELECT member_id, by_link FROM sessions
+                 WHERE session_hash = ?1 AND valid_until > ?2
+             ) {PERSON}"
         );
         self.person(&sql, session)
     }
@@ -136,6 +141,20 @@ impl SqliteAdmin {
     }
 }
 
+/// Begins a session. Old ones go when a new one comes.
+fn begin(
+    transaction: &Transaction<'_>,
+    session: SecretHash,
+    member: Uuid,
+    valid_until: Instant,
+    by_link: bool,
+) -> Result<(), AdminError> {
+    let now = micros(Instant::now());
+    execute(transaction, "DELETE FROM sessions WHERE valid_until < ?1", [now])?;
+    let values = params![session.as_bytes(), member, micros(valid_until), by_link];
+    execute(transaction, BEGIN, values).map(|_| ())
+}
+
 fn person(row: &Row<'_>) -> rusqlite::Result<Person> {
     Ok(Person {
         workspace_id: row.get::<_, Uuid>(0)?.into(),
@@ -144,5 +163,6 @@ fn person(row: &Row<'_>) -> rusqlite::Result<Person> {
         email: Email::folded(row.get_ref(3)?.as_str()?),
         role: Role::named(row.get_ref(4)?.as_str()?).unwrap_or(Role::Member),
         has_password: row.get(5)?,
+        by_link: row.get(6)?,
     })
 }

@@ -2,7 +2,7 @@
 
 use trailpad_tests::browser::{Browser, NAME};
 use trailpad_tests::http::request;
-use trailpad_tests::{Embedded, Role};
+use trailpad_tests::{Embedded, Role, Sandbox};
 
 use super::visitor::Visitor;
 
@@ -12,6 +12,13 @@ const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded")
 fn first_link(embedded: &Embedded) -> String {
     let link = std::fs::read_to_string(embedded.path().join("first-sign-in-url"));
     link.expect("a link").trim().to_owned()
+}
+
+/// One more link for the owner.
+async fn another_link(embedded: &Embedded, url: &str) -> String {
+    let words = ["member", "invite", "--workspace", "My Workspace", "--email", "owner@example.com"];
+    let made = embedded.json(&[&words[..], &["--dashboard-url", url]].concat()).await;
+    made["link"].as_str().expect("a link").to_owned()
 }
 
 /// A dashboard whose owner has a password, `right horse battery`.
@@ -130,6 +137,85 @@ async fn while_the_store_is_away_no_try_is_spent() {
     }
     embedded.execute("ALTER TABLE gone RENAME TO members");
     assert_eq!(tries(&url, "192.0.2.1", "right+horse+battery").await, 303);
+}
+
+#[tokio::test]
+async fn a_new_password_needs_the_current_one_unless_a_link_began_the_session() {
+    let (embedded, _serve, url) = with_a_password(&[]).await;
+    let owner = Visitor::by_link(&another_link(&embedded, &url).await).await;
+    assert!(!owner.ask("GET", "/account", "").await.text().contains("Current password"));
+    let open = another_link(&embedded, &url).await;
+    assert_eq!(owner.post("/account", "password=forgotten+horse").await.status, 303);
+    let late = request("POST", &open, &[], b"").await.expect("an answer");
+    assert!(!late.headers.contains_key("set-cookie"), "a link from before works no more");
+
+    assert!(owner.ask("GET", "/account", "").await.text().contains("Current password"));
+    let set = async |current: &str| {
+        let form = format!("password=another+horse+battery&current={current}");
+        owner.post("/account", &form).await.status
+    };
+    assert_eq!(owner.post("/account", "password=another+horse+battery").await.status, 422);
+    assert_eq!(set("right+horse+battery").await, 422, "that was the one before");
+    assert_eq!(set("forgotten+horse").await, 303);
+
+    let by_password =
+        Visitor::by_password(&url, "owner@example.com", "another+horse+battery").await;
+    for _ in 0..8 {
+        assert_eq!(by_password.post("/account", "password=guessed+horse").await.status, 422);
+    }
+    let form = "password=guessed+horse+battery&current=another+horse+battery";
+    assert_eq!(
+        by_password.post("/account", form).await.status,
+        429,
+        "guesses are throttled here too"
+    );
+}
+
+#[tokio::test]
+async fn expired_links_and_sessions_go_when_new_ones_come_on_files() {
+    let embedded = Embedded::default();
+    let _serve = embedded.serve(&[]).await;
+    let count = async |table: &str| embedded.number(&format!("SELECT count(*) FROM {table}"));
+    expired(&embedded, "0", async |sql: &str| embedded.execute(sql), count).await;
+}
+
+#[tokio::test]
+async fn expired_links_and_sessions_go_when_new_ones_come_on_servers() {
+    let (embedded, sandbox) = (Embedded::default(), Sandbox::new().await);
+    let (database, amqp, queue) = (&sandbox.database_url, &sandbox.amqp_url, &sandbox.queue);
+    let words = ["--database-url", database, "--amqp-url", amqp, "--queue", queue];
+    let _serve = embedded.serve(&words).await;
+    let count = async |table: &str| sandbox.number(&format!("SELECT count(*) FROM {table}")).await;
+    expired(&embedded, "'-infinity'", async |sql: &str| sandbox.execute(sql).await, count).await;
+}
+
+async fn expired(
+    embedded: &Embedded,
+    past: &str,
+    execute: impl AsyncFn(&str),
+    count: impl AsyncFn(&str) -> i64,
+) {
+    let owner = Visitor::by_link(&first_link(embedded)).await;
+    let link = async |email: &str| {
+        let form = format!("email={email}&role=member");
+        let page = owner.post("/settings/members", &form).await.text();
+        let (_, rest) = page.split_once("id=\"link\">").expect("a link");
+        rest.split('<').next().expect("a URL").to_owned()
+    };
+    Visitor::by_link(&link("jane%40example.com").await).await;
+    link("john%40example.com").await;
+    let counts = async || (count("invitations").await, count("sessions").await);
+    assert_eq!(counts().await, (1, 2));
+    execute(&format!("UPDATE invitations SET valid_until = {past}")).await;
+    let new = link("jane%40example.com").await;
+    assert_eq!(counts().await, (1, 2), "John's link is gone");
+    execute(&format!(
+        "UPDATE sessions SET valid_until = {past}
+         WHERE member_id IN (SELECT id FROM members WHERE email = 'jane@example.com')"
+    ))
+    .await;
+    Visitor::by_link(&new).await;
+    assert_eq!(counts().await, (0, 2), "Jane's first session is gone");
 }
 
 #[tokio::test]

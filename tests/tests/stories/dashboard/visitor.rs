@@ -20,9 +20,19 @@ impl Visitor {
     /// Signed in by a one-time link.
     pub async fn by_link(link: &str) -> Self {
         let answer = request("POST", link, &[], b"").await.expect("an answer");
+        Self::with_session(format!("http://{}", split(link).0), &answer).await
+    }
+
+    /// Signed in by a password, both as in a form.
+    pub async fn by_password(url: &str, email: &str, password: &str) -> Self {
+        let form = format!("email={email}&password={password}");
+        let answer = Self::nobody(url).post_bare("/sign-in", &form).await;
+        Self::with_session(url.to_owned(), &answer).await
+    }
+
+    async fn with_session(url: String, answer: &Answer) -> Self {
         let cookie = answer.headers.get("set-cookie").expect("a session");
         let cookie = cookie.split(';').next().expect("a value").to_owned();
-        let url = format!("http://{}", split(link).0);
         let mut visitor = Self { url, cookie, csrf: String::new() };
         let page = visitor.ask("GET", "/account", "").await.text();
         let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form");
