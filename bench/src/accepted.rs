@@ -10,9 +10,9 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use tokio::process::Command;
-use trailpad_common::envelope::{Envelope, single};
 use trailpad_common::id::{ActivityId, WebhookId};
-use trailpad_common::instant::Instant as At;
+use trailpad_common::queue::envelope::{Envelope, single};
+use trailpad_common::timestamp::Timestamp;
 use trailpad_tests::Sandbox;
 
 const SECONDS: u64 = 5;
@@ -63,7 +63,7 @@ pub async fn broker_alone(sandbox: &Sandbox) -> f64 {
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
     let webhook_id = WebhookId::generate();
     let publish = async || {
-        let received_at = At::now();
+        let received_at = Timestamp::now();
         let id = ActivityId::received_at(received_at);
         let envelope =
             Envelope { id, webhook_id, received_at, attempt: 1, traceparent: None, activity: BODY };

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 use trailpad_common::id::ActivityId;
-use trailpad_common::instant::Instant as At;
+use trailpad_common::timestamp::Timestamp;
 use trailpad_engines::sqlite::{DataDir, SqliteQueue};
 use trailpad_tests::{Embedded, wait_until};
 use uuid::Uuid;
@@ -50,12 +50,12 @@ pub fn sqlite_alone() -> f64 {
     let mut connection = open(&directory.path().join("store.db"));
     let other = Uuid::from_u128(7);
     let rows: Vec<(Uuid, String)> = (0..ROWS)
-        .map(|at| (ActivityId::received_at(At::now()).uuid(), format!("call-log-{at}")))
+        .map(|at| (ActivityId::received_at(Timestamp::now()).uuid(), format!("call-log-{at}")))
         .collect();
     let began = Instant::now();
     for batch in rows.chunks(ROWS_PER_STATEMENT) {
         let transaction = connection.transaction().expect("begun");
-        let now = At::now().unix_micros();
+        let now = Timestamp::now().unix_micros();
         for (id, external_id) in batch {
             let sql = r#"INSERT INTO activities (id, content_id, replaces, webhook_id, project_id, member_id,
                 external_id, title, description, start_time, end_time, "trigger", event, metadata, received_at, stored_at)

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tokio_postgres::types::{ToSql, Type};
-use trailpad_common::envelope::{Batch, Envelope};
 use trailpad_common::id::{ActivityId, WebhookId};
-use trailpad_common::instant::Instant as At;
-use trailpad_common::lifecycle::Health;
-use trailpad_common::ports::{Destination, MessageKind, Queue};
+use trailpad_common::queue::envelope::{Batch, Envelope};
+use trailpad_common::queue::{Destination, MessageKind, Queue};
+use trailpad_common::runtime::lifecycle::Health;
+use trailpad_common::timestamp::Timestamp;
 use trailpad_engines::rabbitmq::RabbitQueue;
 use trailpad_tests::postgres::connect;
 use trailpad_tests::{Sandbox, Webhook, wait_until};
@@ -45,7 +45,7 @@ pub async fn publish_backlog(queue: &dyn Queue, webhook_id: WebhookId) {
     for first in (0..ROWS).step_by(ACTIVITIES_PER_MESSAGE) {
         let mut batch = Batch::with_capacity(64 * 1_024);
         for at in first..ROWS.min(first + ACTIVITIES_PER_MESSAGE) {
-            let received_at = At::now();
+            let received_at = Timestamp::now();
             let activity = format!(
                 r#"{{"title":"{TITLE}","description":"{DESCRIPTION}","startTime":"2024-08-03T11:30:00Z","trigger":"Manual Log","event":"Call Center Log","externalId":"call-log-{at}"}}"#
             );
@@ -109,9 +109,9 @@ struct Columns {
 
 impl Columns {
     fn of(rows: std::ops::Range<usize>) -> Self {
-        let (count, now) = (rows.len(), At::now());
+        let (count, now) = (rows.len(), Timestamp::now());
         Self {
-            ids: rows.clone().map(|_| ActivityId::received_at(At::now()).uuid()).collect(),
+            ids: rows.clone().map(|_| ActivityId::received_at(Timestamp::now()).uuid()).collect(),
             others: vec![Uuid::from_u128(7); count],
             flags: vec![false; count],
             external_ids: rows.map(|at| format!("call-log-{at}")).collect(),

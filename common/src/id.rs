@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::instant::Instant;
+use crate::timestamp::Timestamp;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -64,7 +64,7 @@ macro_rules! generated {
         impl $name {
             /// A new identifier: UUIDv7, so that neighbours in time are neighbours in the index.
             pub fn generate() -> Self {
-                Self(time_ordered(Instant::now()))
+                Self(time_ordered(Timestamp::now()))
             }
         }
     )*};
@@ -74,7 +74,7 @@ generated! { WorkspaceId ProjectId MemberId WebhookId }
 
 impl ActivityId {
     /// The identifier of an activity received at `at` without an idempotency key (UUIDv7).
-    pub fn received_at(at: Instant) -> Self {
+    pub fn received_at(at: Timestamp) -> Self {
         Self(time_ordered(at))
     }
 
@@ -93,7 +93,7 @@ impl ActivityId {
 }
 
 /// UUIDv7 from this thread's random generator: `Uuid::now_v7` would share a lock between threads.
-fn time_ordered(at: Instant) -> Uuid {
+fn time_ordered(at: Timestamp) -> Uuid {
     let millis = u64::try_from(at.unix_micros() / 1_000).unwrap_or(0);
     let mut random = [0_u8; 10];
     rand::rng().fill_bytes(&mut random);
@@ -122,8 +122,8 @@ mod tests {
 
     #[test]
     fn generated_activity_ids_are_version_7_and_follow_the_clock() {
-        let early = ActivityId::received_at(Instant::from_unix_micros(1_000_000));
-        let late = ActivityId::received_at(Instant::from_unix_micros(1_002_000));
+        let early = ActivityId::received_at(Timestamp::from_unix_micros(1_000_000));
+        let late = ActivityId::received_at(Timestamp::from_unix_micros(1_002_000));
         assert_eq!(early.uuid().get_version_num(), 7);
         assert!(early < late);
     }

@@ -5,21 +5,14 @@
 
 pub mod activity;
 pub mod admin;
-pub mod backoff;
-pub mod dead_letter;
 pub mod email;
-pub mod envelope;
 pub mod failure;
-pub mod fold;
 pub mod id;
-pub mod instant;
 pub mod json;
-pub mod lifecycle;
-pub mod metrics;
-pub mod ports;
-pub mod repair;
-pub mod retry;
+pub mod queue;
+pub mod runtime;
 pub mod secret;
-pub mod token;
-pub mod trace;
+pub mod store;
+pub mod timestamp;
 pub mod traffic;
+pub mod webhook;

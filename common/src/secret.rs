@@ -2,8 +2,12 @@
 
 use std::fmt;
 
-use crate::token::{SecretHash, random_base62};
+use rand::RngExt;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
+pub(crate) const BASE62: &[u8; 62] =
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// 43 characters of 62: 256 random bits.
 const LEN: usize = 43;
 
@@ -28,10 +32,48 @@ impl NewSecret {
     }
 }
 
+/// The SHA-256 of a token's secret part: all that is stored of it. The secret has 256 random
+/// bits, so a salt or a slow hash would add nothing.
+#[derive(Clone, Copy)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// The hash of a secret's text.
+    pub fn of(secret: &str) -> Self {
+        Self(Sha256::digest(secret.as_bytes()).into())
+    }
+
+    /// From the stored bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The bytes to store.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Compares in constant time, so that a wrong secret teaches nothing by how long it took.
+    pub fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
 impl fmt::Debug for NewSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NewSecret(…)")
     }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(…)")
+    }
+}
+
+pub(crate) fn random_base62<const N: usize>() -> [u8; N] {
+    let mut rng = rand::rng();
+    std::array::from_fn(|_| BASE62[rng.random_range(0..BASE62.len())])
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpResponse, web};
-use trailpad_common::token::SecretHash;
+use trailpad_common::secret::SecretHash;
 
 const FILES: [(&str, &str, &str); 3] = [
     ("style.css", "text/css; charset=utf-8", include_str!("assets/style.css")),

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use trailpad_common::admin::Traffic;
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 use trailpad_common::traffic::Counts;
 
 use crate::layout::{counted, grouped};
@@ -20,14 +20,14 @@ pub struct Day {
 }
 
 /// When the oldest hour of the chart begins.
-pub fn day_began(now: Instant) -> Instant {
+pub fn day_began(now: Timestamp) -> Timestamp {
     let hour = now.unix_micros().div_euclid(HOUR_MICROS);
-    Instant::from_unix_micros((hour - HOURS as i64 + 1) * HOUR_MICROS)
+    Timestamp::from_unix_micros((hour - HOURS as i64 + 1) * HOUR_MICROS)
 }
 
 impl Day {
     /// The sums of the hours.
-    pub fn of<'t>(traffic: impl Iterator<Item = &'t Traffic>, now: Instant) -> Self {
+    pub fn of<'t>(traffic: impl Iterator<Item = &'t Traffic>, now: Timestamp) -> Self {
         let began = day_began(now).unix_micros();
         let mut hours = [Counts::default(); HOURS];
         for part in traffic {
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn spans_are_summed_by_the_hour_and_older_ones_left_out() {
-        let at = |text: &str| Instant::parse(text).expect(text).instant;
+        let at = |text: &str| Timestamp::parse(text).expect(text).timestamp;
         let now = at("2024-08-03T11:35:00Z");
         let webhook_id = WebhookId::generate();
         let counts = Counts { accepted: 2, ..Counts::default() };

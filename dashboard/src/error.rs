@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use maud::html;
 use tracing::{error, warn};
 use trailpad_common::admin::AdminError;
-use trailpad_common::ports::PublishError;
+use trailpad_common::queue::PublishError;
 
 use crate::layout;
 use crate::security::HEADERS;

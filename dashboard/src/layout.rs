@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 
 use crate::assets;
 use crate::fields::Fields;
@@ -137,7 +137,7 @@ pub fn csrf(viewer: &Viewer) -> Markup {
 }
 
 /// An instant; the browser shows it in its own zone, and the exact one on hover.
-pub fn time(at: Instant) -> Markup {
+pub fn time(at: Timestamp) -> Markup {
     let utc = at.to_datetime();
     html! {
         time datetime=(at) title=(at) { (utc.format("%Y-%m-%d %H:%M:%S UTC")) }

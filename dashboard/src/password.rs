@@ -12,7 +12,7 @@ use crate::error::PageError;
 /// Each takes a core for some 20 ms, and 19 MiB.
 static AT_A_TIME: Semaphore = Semaphore::const_new(2);
 /// Verified against where nobody has the address, so that the time it takes says nothing.
-static NOBODYS: LazyLock<String> = LazyLock::new(|| hash_now("nobody").unwrap_or_default());
+static DUMMY_HASH: LazyLock<String> = LazyLock::new(|| hash_now("nobody").unwrap_or_default());
 
 const PANICKED: &str = "hashing a password panicked";
 const CHARS_MIN: usize = 12;
@@ -43,7 +43,7 @@ pub async fn first_match(
             return None;
         }
         if hashes.is_empty() {
-            verify(&password, &NOBODYS);
+            verify(&password, &DUMMY_HASH);
         }
         hashes.iter().position(|hash| verify(&password, hash))
     })

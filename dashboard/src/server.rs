@@ -8,8 +8,8 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig, get, post};
 use actix_web::{App, HttpServer};
 use tracing::{info, warn};
-use trailpad_common::lifecycle::{LifecycleWatch, Phase};
-use trailpad_common::ports::Queue;
+use trailpad_common::queue::Queue;
+use trailpad_common::runtime::lifecycle::{LifecycleWatch, Phase};
 
 use crate::assets::asset;
 use crate::error::PageError;

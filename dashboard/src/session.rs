@@ -7,13 +7,13 @@ use actix_web::body::{BodyStream, to_bytes_limited};
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
-use trailpad_common::admin::{Person, Role};
+use trailpad_common::admin::{Identity, Role};
 use trailpad_common::id::WorkspaceId;
-use trailpad_common::token::SecretHash;
+use trailpad_common::secret::SecretHash;
 
 use crate::error::PageError;
 use crate::fields::Fields;
-use crate::next::sign_in_path;
+use crate::return_to::sign_in_path;
 use crate::security::is_from_here;
 use crate::state::Dashboard;
 
@@ -24,20 +24,20 @@ const FORM_BYTES_MAX: usize = 256 * 1_024;
 
 /// A member who is signed in.
 pub struct Viewer {
-    pub person: Person,
+    pub person: Identity,
     pub session: SecretHash,
     /// What their forms have to bring back.
     pub csrf: String,
 }
 
 /// A form that a viewer sent from one of our pages.
-pub struct Post {
+pub struct SignedForm {
     pub viewer: Viewer,
     pub fields: Fields,
 }
 
 /// A form of somebody who is not signed in.
-pub struct OpenPost(pub Fields);
+pub struct AnonymousForm(pub Fields);
 
 impl Viewer {
     /// Whether they may change the workspace.
@@ -117,7 +117,7 @@ impl FromRequest for Viewer {
     }
 }
 
-impl FromRequest for Post {
+impl FromRequest for SignedForm {
     type Error = PageError;
     type Future = Extracting<Self>;
 
@@ -135,7 +135,7 @@ impl FromRequest for Post {
     }
 }
 
-impl FromRequest for OpenPost {
+impl FromRequest for AnonymousForm {
     type Error = PageError;
     type Future = Extracting<Self>;
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use actix_web::http::header::HeaderName;
 use tokio::sync::Semaphore;
-use trailpad_common::admin::{Admin, Arrivals, DeadLetterAdmin, SignIn};
-use trailpad_common::instant::Instant;
-use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch};
-use trailpad_common::ports::{Publisher, Queue};
+use trailpad_common::admin::{ActivityQueries, Admin, DeadLetterAdmin, SignIn};
+use trailpad_common::queue::{Publisher, Queue};
+use trailpad_common::runtime::lifecycle::{Health, HealthWatch, LifecycleWatch};
+use trailpad_common::timestamp::Timestamp;
 use trailpad_common::traffic::TrafficLog;
 
 use crate::error::PageError;
@@ -30,7 +30,7 @@ pub struct Stores {
     /// Invitations, passwords, sessions.
     pub sign_in: Arc<dyn SignIn>,
     /// Activities, traffic, refused requests.
-    pub arrivals: Arc<dyn Arrivals>,
+    pub arrivals: Arc<dyn ActivityQueries>,
     /// Where test activities are counted.
     pub traffic: Arc<dyn TrafficLog>,
 }
@@ -82,6 +82,6 @@ impl Dashboard {
 }
 
 /// The instant so many seconds from now, or ago.
-pub fn seconds_from_now(seconds: i64) -> Instant {
-    Instant::from_unix_micros(Instant::now().unix_micros().saturating_add(seconds * 1_000_000))
+pub fn seconds_from_now(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_micros(Timestamp::now().unix_micros().saturating_add(seconds * 1_000_000))
 }

@@ -94,15 +94,16 @@ struct Counts(HashMap<Key, Duration>);
 impl Counts {
     /// Takes a try of all keys, or of none.
     fn take(&mut self, keys: &[Key], now: Duration) -> bool {
-        let whole_at = |key: &Key| self.0.get(key).map_or(now, |at| (*at).max(now));
+        let theoretical_arrival = |key: &Key| self.0.get(key).map_or(now, |at| (*at).max(now));
         let allows = |key: &Key| {
             let Limit { tries, regain } = key.limit();
-            whole_at(key) - now <= *regain * (tries - 1)
+            theoretical_arrival(key) - now <= *regain * (tries - 1)
         };
         if !keys.iter().all(allows) {
             return false;
         }
-        let taken: Vec<_> = keys.iter().map(|key| whole_at(key) + key.limit().regain).collect();
+        let taken: Vec<_> =
+            keys.iter().map(|key| theoretical_arrival(key) + key.limit().regain).collect();
         if self.0.len() + keys.len() > KEYS_MAX {
             self.forget(now);
         }

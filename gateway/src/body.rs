@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 
 use crate::admission::Permit;
 use crate::decompress::{DecompressError, Encoding, decompress};
-use crate::problem::{NotAccepted, Refusal};
+use crate::rejection::{NotAccepted, Rejection};
 
 /// The bounds of a body.
 #[derive(Clone, Copy, Debug)]
@@ -25,19 +25,19 @@ pub async fn read(
     encoding: Encoding,
     limits: BodyLimits,
     permit: &mut Permit,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, Rejection> {
     if announced_bytes(headers).is_some_and(|bytes| bytes > limits.bytes_max) {
-        return Err(Refusal::TooLarge(limits.bytes_max));
+        return Err(Rejection::TooLarge(limits.bytes_max));
     }
     let body = tokio::time::timeout(limits.timeout, collect(payload, limits.bytes_max, permit))
         .await
-        .map_err(|_| Refusal::TooSlow)??;
+        .map_err(|_| Rejection::TooSlow)??;
     if encoding == Encoding::Identity {
         return Ok(body);
     }
     let body = decompress(encoding, &body, limits.bytes_max).map_err(|error| match error {
-        DecompressError::TooLarge => Refusal::TooLarge(limits.bytes_max),
-        DecompressError::Corrupt => Refusal::Corrupt,
+        DecompressError::TooLarge => Rejection::TooLarge(limits.bytes_max),
+        DecompressError::Corrupt => Rejection::Corrupt,
     })?;
     reserve(permit, body.len())?;
     Ok(body.into())
@@ -47,7 +47,7 @@ async fn collect(
     payload: &mut Payload,
     bytes_max: usize,
     permit: &mut Permit,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, Rejection> {
     let Some(first) = next_chunk(payload).await? else { return Ok(Bytes::new()) };
     check(first.len(), bytes_max)?;
     reserve(permit, first.len())?;
@@ -64,20 +64,20 @@ async fn collect(
     Ok(body.freeze())
 }
 
-async fn next_chunk(payload: &mut Payload) -> Result<Option<Bytes>, Refusal> {
+async fn next_chunk(payload: &mut Payload) -> Result<Option<Bytes>, Rejection> {
     match payload.next().await {
         None => Ok(None),
         Some(Ok(chunk)) => Ok(Some(chunk)),
         // The sender went away, or sent broken chunks: hardly anybody is left to read the answer.
-        Some(Err(_)) => Err(Refusal::Corrupt),
+        Some(Err(_)) => Err(Rejection::Corrupt),
     }
 }
 
-fn check(bytes: usize, bytes_max: usize) -> Result<(), Refusal> {
-    if bytes > bytes_max { Err(Refusal::TooLarge(bytes_max)) } else { Ok(()) }
+fn check(bytes: usize, bytes_max: usize) -> Result<(), Rejection> {
+    if bytes > bytes_max { Err(Rejection::TooLarge(bytes_max)) } else { Ok(()) }
 }
 
-fn reserve(permit: &mut Permit, bytes: usize) -> Result<(), Refusal> {
+fn reserve(permit: &mut Permit, bytes: usize) -> Result<(), Rejection> {
     if permit.reserve(bytes) { Ok(()) } else { Err(NotAccepted::Overloaded.into()) }
 }
 

@@ -5,16 +5,16 @@
 //! slots are busy the activities gather, so at high load messages grow by themselves. No timer.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant as Clock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
 use tracing::{debug, warn};
-use trailpad_common::envelope::{Batch, Envelope};
 use trailpad_common::id::{ActivityId, WebhookId};
-use trailpad_common::instant::Instant;
-use trailpad_common::ports::{Destination, MessageKind, PublishError, Publisher};
-use trailpad_common::trace::TraceContext;
+use trailpad_common::queue::envelope::{Batch, Envelope};
+use trailpad_common::queue::{Destination, MessageKind, PublishError, Publisher};
+use trailpad_common::runtime::trace::TraceContext;
+use trailpad_common::timestamp::Timestamp;
 
 use crate::admission::Permit;
 use crate::metrics::Metrics;
@@ -24,7 +24,7 @@ use crate::ticket::{Outcome, Ticket};
 pub struct Submission {
     pub id: ActivityId,
     pub webhook_id: WebhookId,
-    pub received_at: Instant,
+    pub received_at: Timestamp,
     pub traceparent: Option<TraceContext>,
     /// The sender's JSON, checked.
     pub activity: Bytes,
@@ -156,7 +156,7 @@ impl Slot {
             return;
         }
         self.metrics.batch_activities.observe(tickets.len() as f64);
-        let handed_over = Clock::now();
+        let handed_over = Instant::now();
         let published = self
             .publisher
             .publish(Destination::Activities, MessageKind::Activities, &message)

@@ -1,7 +1,7 @@
 //! The ingress: what a gateway does with a request, in order.
 
 use std::sync::Arc;
-use std::time::Instant as Clock;
+use std::time::Instant;
 
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
@@ -9,27 +9,27 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use trailpad_common::activity::{Activity, Finding, Handling, Limits};
 use trailpad_common::id::{ActivityId, WebhookId};
-use trailpad_common::instant::Instant;
-use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch};
-use trailpad_common::trace::{Span, SpanKind, TraceContext, Tracer};
+use trailpad_common::runtime::lifecycle::{Health, HealthWatch, LifecycleWatch};
+use trailpad_common::runtime::trace::{Span, SpanKind, TraceContext, Tracer};
+use trailpad_common::timestamp::Timestamp;
 use utoipa::ToSchema;
 
 use crate::admission::Admission;
+use crate::authenticator::Authenticator;
 use crate::body::{self, BodyLimits};
-use crate::directory::Entry;
-use crate::doorkeeper::Doorkeeper;
 use crate::group_commit::{GroupCommit, Submission};
 use crate::headers::RequestHeaders;
 use crate::metrics::Metrics;
-use crate::problem::{NotAccepted, Refusal};
+use crate::registry::RegisteredWebhook;
+use crate::rejection::{NotAccepted, Rejection};
 use crate::ticket::Outcome;
-use crate::traffic::RefusedRequests;
+use crate::traffic::RejectedRequests;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// What the handlers share.
 pub struct Gateway {
-    pub doorkeeper: Arc<Doorkeeper>,
+    pub authenticator: Arc<Authenticator>,
     pub admission: Arc<Admission>,
     pub group_commit: GroupCommit,
     pub queue_health: HealthWatch,
@@ -37,7 +37,7 @@ pub struct Gateway {
     pub body_limits: BodyLimits,
     pub metrics: Metrics,
     pub tracer: Tracer,
-    pub refused: RefusedRequests,
+    pub rejected: RejectedRequests,
 }
 
 /// An activity that the queue holds.
@@ -63,16 +63,16 @@ pub async fn answer(
     payload: web::Payload,
     gateway: web::Data<Gateway>,
 ) -> HttpResponse {
-    let began = Clock::now();
+    let began = Instant::now();
     match gateway.route(&request, payload).await {
         Ok(accepted) => {
             gateway.metrics.accepted.inc();
             gateway.metrics.accept_seconds.observe(began.elapsed().as_secs_f64());
             accepted.response()
         }
-        Err(refusal) => {
-            gateway.metrics.refused.with_label_values(&[refusal.reason()]).inc();
-            refusal.response()
+        Err(rejection) => {
+            gateway.metrics.rejected.with_label_values(&[rejection.reason()]).inc();
+            rejection.response()
         }
     }
 }
@@ -82,13 +82,13 @@ impl Gateway {
         &self,
         request: &HttpRequest,
         payload: web::Payload,
-    ) -> Result<Accepted, Refusal> {
-        let token = request.path().strip_prefix(INGRESS).ok_or(Refusal::NotFound)?;
+    ) -> Result<Accepted, Rejection> {
+        let token = request.path().strip_prefix(INGRESS).ok_or(Rejection::NotFound)?;
         if token.is_empty() || token.contains('/') {
-            return Err(Refusal::NotFound);
+            return Err(Rejection::NotFound);
         }
         if request.method() != Method::POST {
-            return Err(Refusal::MethodNotAllowed);
+            return Err(Rejection::MethodNotAllowed);
         }
         self.accept(token, request, payload).await
     }
@@ -99,12 +99,12 @@ impl Gateway {
         token: &str,
         request: &HttpRequest,
         payload: web::Payload,
-    ) -> Result<Accepted, Refusal> {
-        let webhook = self.doorkeeper.admit(token).await?;
+    ) -> Result<Accepted, Rejection> {
+        let webhook = self.authenticator.admit(token).await?;
         let answered = self.answer_webhook(&webhook, request, payload).await;
         match &answered {
             Ok(_) => webhook.tally.accepted(),
-            Err(refusal) => self.refused.note(&webhook, refusal),
+            Err(rejection) => self.rejected.note(&webhook, rejection),
         }
         answered
     }
@@ -112,16 +112,16 @@ impl Gateway {
     /// What comes after the token.
     async fn answer_webhook(
         &self,
-        webhook: &Entry,
+        webhook: &RegisteredWebhook,
         request: &HttpRequest,
         payload: web::Payload,
-    ) -> Result<Accepted, Refusal> {
+    ) -> Result<Accepted, Rejection> {
         self.check_open()?;
         let mut headers = RequestHeaders::read(request.headers())?;
         let Some(context) = self.tracer.begin(headers.traceparent) else {
             return self.take(webhook, request, headers, payload).await;
         };
-        let (parent, began) = (headers.traceparent.replace(context), Instant::now());
+        let (parent, began) = (headers.traceparent.replace(context), Timestamp::now());
         let taken = self.take(webhook, request, headers, payload).await;
         self.record(context, parent, began, webhook.webhook_id, &taken);
         taken
@@ -130,12 +130,12 @@ impl Gateway {
     /// From the headers to the confirm.
     async fn take(
         &self,
-        webhook: &Entry,
+        webhook: &RegisteredWebhook,
         request: &HttpRequest,
         headers: RequestHeaders<'_>,
         payload: web::Payload,
-    ) -> Result<Accepted, Refusal> {
-        webhook.check_rate().map_err(Refusal::RateLimited)?;
+    ) -> Result<Accepted, Rejection> {
+        webhook.check_rate().map_err(Rejection::RateLimited)?;
         let mut permit = self.admission.admit().ok_or(NotAccepted::Overloaded)?;
         let activity = body::read(
             request.headers(),
@@ -145,7 +145,7 @@ impl Gateway {
             &mut permit,
         )
         .await?;
-        let received_at = Instant::now();
+        let received_at = Timestamp::now();
         let parsed = Activity::parse(&activity, headers.handling, &Limits::INGRESS)?;
         let (warnings, handling) = (parsed.warnings, headers.handling);
         let id = activity_id(webhook.webhook_id, headers.idempotency_key, received_at);
@@ -163,7 +163,7 @@ impl Gateway {
                 Ok(Accepted { id, warnings, handling })
             }
             Outcome::NotAccepted => Err(self.why_not_accepted().into()),
-            Outcome::Unknown => Err(Refusal::OutcomeUnknown),
+            Outcome::Unknown => Err(Rejection::OutcomeUnknown),
         }
     }
 
@@ -172,9 +172,9 @@ impl Gateway {
         &self,
         context: TraceContext,
         parent: Option<TraceContext>,
-        began: Instant,
+        began: Timestamp,
         webhook: WebhookId,
-        taken: &Result<Accepted, Refusal>,
+        taken: &Result<Accepted, Rejection>,
     ) {
         let mut attributes = vec![
             ("http.request.method", "POST".to_owned()),
@@ -186,9 +186,9 @@ impl Gateway {
                 attributes.push(("trailpad.activity.id", accepted.id.to_string()));
                 None
             }
-            Err(refusal) => Some(refusal.reason()),
+            Err(rejection) => Some(rejection.reason()),
         };
-        let (name, kind, ended) = ("accept activity", SpanKind::Server, Instant::now());
+        let (name, kind, ended) = ("accept activity", SpanKind::Server, Timestamp::now());
         self.tracer.record(Span { name, kind, context, parent, began, ended, attributes, error });
     }
 
@@ -199,7 +199,7 @@ impl Gateway {
         }
         match *self.queue_health.borrow() {
             Health::Up => Ok(()),
-            Health::Down(_) => Err(NotAccepted::QueueAway),
+            Health::Down(_) => Err(NotAccepted::QueueUnavailable),
         }
     }
 
@@ -208,7 +208,7 @@ impl Gateway {
     }
 }
 
-fn activity_id(webhook: WebhookId, idempotency_key: Option<&[u8]>, at: Instant) -> ActivityId {
+fn activity_id(webhook: WebhookId, idempotency_key: Option<&[u8]>, at: Timestamp) -> ActivityId {
     match idempotency_key {
         Some(key) => ActivityId::of_idempotency_key(webhook, key),
         None => ActivityId::received_at(at),

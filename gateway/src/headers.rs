@@ -2,10 +2,10 @@
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 use trailpad_common::activity::Handling;
-use trailpad_common::trace::TraceContext;
+use trailpad_common::runtime::trace::TraceContext;
 
 use crate::decompress::Encoding;
-use crate::problem::Refusal;
+use crate::rejection::Rejection;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -23,13 +23,13 @@ pub struct RequestHeaders<'a> {
 
 impl<'a> RequestHeaders<'a> {
     /// Reads and checks the headers.
-    pub fn read(headers: &'a HeaderMap) -> Result<Self, Refusal> {
+    pub fn read(headers: &'a HeaderMap) -> Result<Self, Rejection> {
         let text = |name: &HeaderName| headers.get(name).map_or(Ok(""), |value| value.to_str());
         if !is_json(text(&CONTENT_TYPE).unwrap_or_default()) {
-            return Err(Refusal::MediaType);
+            return Err(Rejection::MediaType);
         }
         let encoding =
-            text(&CONTENT_ENCODING).ok().and_then(Encoding::named).ok_or(Refusal::Encoding)?;
+            text(&CONTENT_ENCODING).ok().and_then(Encoding::named).ok_or(Rejection::Encoding)?;
         let is_strict =
             headers.get_all(&PREFER).any(|value| value.to_str().is_ok_and(prefers_strict));
         Ok(Self {
@@ -68,14 +68,14 @@ fn prefers_strict(value: &str) -> bool {
     })
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Rejection> {
     let mut keys = headers.get_all(&IDEMPOTENCY_KEY);
     let Some(key) = keys.next().map(|key| key.as_bytes()) else { return Ok(None) };
     if keys.next().is_some() {
-        return Err(Refusal::Header("send one Idempotency-Key, not several"));
+        return Err(Rejection::Header("send one Idempotency-Key, not several"));
     }
     if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
-        return Err(Refusal::Header(
+        return Err(Rejection::Header(
             "an Idempotency-Key has 1 to 255 characters: send a short unique text such as a UUID",
         ));
     }

@@ -4,16 +4,16 @@
 //! reads in that order. Knows the domain and its ports, no engine and no worker.
 
 mod admission;
+mod authenticator;
 mod body;
 mod decompress;
-mod directory;
-mod doorkeeper;
 mod group_commit;
 mod handler;
 mod headers;
 mod metrics;
 mod openapi;
-mod problem;
+mod registry;
+mod rejection;
 mod server;
 mod settings;
 mod ticket;

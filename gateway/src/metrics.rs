@@ -4,20 +4,20 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     exponential_buckets,
 };
-use trailpad_common::metrics as names;
+use trailpad_common::runtime::metrics as names;
 
 /// The metrics of a gateway.
 #[derive(Clone)]
 pub struct Metrics {
     pub accepted: IntCounter,
-    pub refused: IntCounterVec,
+    pub rejected: IntCounterVec,
     pub confirm_seconds: Histogram,
     pub accept_seconds: Histogram,
     pub batch_activities: Histogram,
     pub in_flight: IntGauge,
     pub in_flight_bytes: IntGauge,
-    pub directory_webhooks: IntGauge,
-    pub directory_age_seconds: prometheus::Gauge,
+    pub registry_webhooks: IntGauge,
+    pub registry_age_seconds: prometheus::Gauge,
 }
 
 impl Metrics {
@@ -33,8 +33,8 @@ impl Metrics {
         };
         let metrics = Self {
             accepted: IntCounter::new(names::GATEWAY_ACCEPTED, "Activities answered 202.")?,
-            refused: IntCounterVec::new(
-                Opts::new(names::GATEWAY_REFUSED, "Requests answered otherwise, by reason."),
+            rejected: IntCounterVec::new(
+                Opts::new(names::GATEWAY_REJECTED, "Requests answered otherwise, by reason."),
                 &["reason"],
             )?,
             confirm_seconds: histogram(
@@ -57,24 +57,24 @@ impl Metrics {
                 names::GATEWAY_IN_FLIGHT_BYTES,
                 "Bytes of bodies in flight.",
             )?,
-            directory_webhooks: IntGauge::new(
-                names::GATEWAY_DIRECTORY_WEBHOOKS,
+            registry_webhooks: IntGauge::new(
+                names::GATEWAY_REGISTRY_WEBHOOKS,
                 "Webhooks in the directory, revoked ones included.",
             )?,
-            directory_age_seconds: prometheus::Gauge::new(
-                names::GATEWAY_DIRECTORY_AGE_SECONDS,
+            registry_age_seconds: prometheus::Gauge::new(
+                names::GATEWAY_REGISTRY_AGE_SECONDS,
                 "Since the directory was last known to be current.",
             )?,
         };
         registry.register(Box::new(metrics.accepted.clone()))?;
-        registry.register(Box::new(metrics.refused.clone()))?;
+        registry.register(Box::new(metrics.rejected.clone()))?;
         registry.register(Box::new(metrics.confirm_seconds.clone()))?;
         registry.register(Box::new(metrics.accept_seconds.clone()))?;
         registry.register(Box::new(metrics.batch_activities.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
         registry.register(Box::new(metrics.in_flight_bytes.clone()))?;
-        registry.register(Box::new(metrics.directory_webhooks.clone()))?;
-        registry.register(Box::new(metrics.directory_age_seconds.clone()))?;
+        registry.register(Box::new(metrics.registry_webhooks.clone()))?;
+        registry.register(Box::new(metrics.registry_age_seconds.clone()))?;
         Ok(metrics)
     }
 }

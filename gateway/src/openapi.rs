@@ -9,7 +9,7 @@ use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER};
 use bytes::Bytes;
-use trailpad_common::activity::{Activity, Code, Finding, Refusal as PayloadRefusal};
+use trailpad_common::activity::{Activity, Code, Finding, PayloadError};
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{
@@ -23,7 +23,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::handler::Accepted;
-use crate::problem::{NotAccepted, Problem, Refusal};
+use crate::rejection::{NotAccepted, Problem, Rejection};
 
 /// Where a gateway serves it.
 pub const OPENAPI_PATH: &str = "/openapi.json";
@@ -91,8 +91,8 @@ fn post_activity() -> OperationBuilder {
         ))
         .request_body(Some(body.build()))
         .response("202", accepted());
-    for (status, refusals) in refusals_by_status() {
-        operation = operation.response(status.as_str(), refused(&refusals));
+    for (status, rejections) in rejections_by_status() {
+        operation = operation.response(status.as_str(), refused(&rejections));
     }
     operation
 }
@@ -125,9 +125,9 @@ fn accepted() -> Response {
         .build()
 }
 
-/// One status, described by the real answers to its refusals.
-fn refused(refusals: &[Refusal]) -> Response {
-    let answers: Vec<HttpResponse> = refusals.iter().map(Refusal::response).collect();
+/// One status, described by the real answers to its rejections.
+fn refused(rejections: &[Rejection]) -> Response {
+    let answers: Vec<HttpResponse> = rejections.iter().map(Rejection::response).collect();
     let mut response = ResponseBuilder::new();
     for header in [ALLOW, RETRY_AFTER] {
         if answers.iter().all(|answer| answer.headers().contains_key(&header)) {
@@ -139,11 +139,11 @@ fn refused(refusals: &[Refusal]) -> Response {
                 response.header(header.as_str(), HeaderBuilder::new().schema(Some(schema)).build());
         }
     }
-    let examples = refusals.iter().zip(answers).filter_map(|(refusal, answer)| {
+    let examples = rejections.iter().zip(answers).filter_map(|(rejection, answer)| {
         let body = answer.into_body().try_into_bytes().ok()?;
         let value = serde_json::from_slice(&body).ok();
         Some((
-            refusal.reason(),
+            rejection.reason(),
             utoipa::openapi::example::ExampleBuilder::new().value(value).build(),
         ))
     });
@@ -151,47 +151,47 @@ fn refused(refusals: &[Refusal]) -> Response {
         .schema(Some(Ref::from_schema_name(Problem::name())))
         .examples_from_iter(examples);
     let reasons: Vec<_> =
-        refusals.iter().map(|refusal| format!("`{}`", refusal.reason())).collect();
+        rejections.iter().map(|rejection| format!("`{}`", rejection.reason())).collect();
     response
         .description(format!("Problem details (RFC 9457) of type {}.", reasons.join(", ")))
         .content(PROBLEM, content.build())
         .build()
 }
 
-fn refusals_by_status() -> BTreeMap<StatusCode, Vec<Refusal>> {
+fn rejections_by_status() -> BTreeMap<StatusCode, Vec<Rejection>> {
     let mut by_status: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for refusal in every_refusal() {
-        by_status.entry(refusal.response().status()).or_default().push(refusal);
+    for rejection in every_rejection() {
+        by_status.entry(rejection.response().status()).or_default().push(rejection);
     }
     by_status
 }
 
 /// One of each kind, with values that make good examples.
-fn every_refusal() -> [Refusal; 16] {
+fn every_rejection() -> [Rejection; 16] {
     let fault = Finding {
         pointer: "/startTime".into(),
         code: Code::Required,
         detail: "startTime is missing: send an ISO 8601 date and time".into(),
     };
     let not_json =
-        PayloadRefusal::NotJson { line: 1, column: 10, detail: "a value is missing here".into() };
+        PayloadError::NotJson { line: 1, column: 10, detail: "a value is missing here".into() };
     [
-        Refusal::NotFound,
-        Refusal::MethodNotAllowed,
-        Refusal::InvalidToken,
-        Refusal::WebhookRevoked,
-        Refusal::MediaType,
-        Refusal::Encoding,
-        Refusal::Header("send one Idempotency-Key, not several"),
-        Refusal::TooLarge(262_144),
-        Refusal::Corrupt,
-        Refusal::TooSlow,
-        Refusal::Payload(not_json),
-        Refusal::Payload(PayloadRefusal::NotAnObject),
-        Refusal::Payload(PayloadRefusal::Faults(vec![fault])),
-        Refusal::RateLimited(Duration::from_secs(1)),
-        Refusal::NotAccepted(NotAccepted::Overloaded),
-        Refusal::OutcomeUnknown,
+        Rejection::NotFound,
+        Rejection::MethodNotAllowed,
+        Rejection::InvalidToken,
+        Rejection::WebhookRevoked,
+        Rejection::MediaType,
+        Rejection::Encoding,
+        Rejection::Header("send one Idempotency-Key, not several"),
+        Rejection::TooLarge(262_144),
+        Rejection::Corrupt,
+        Rejection::TooSlow,
+        Rejection::Payload(not_json),
+        Rejection::Payload(PayloadError::NotAnObject),
+        Rejection::Payload(PayloadError::Faults(vec![fault])),
+        Rejection::RateLimited(Duration::from_secs(1)),
+        Rejection::NotAccepted(NotAccepted::Overloaded),
+        Rejection::OutcomeUnknown,
     ]
 }
 

@@ -10,14 +10,15 @@ use actix_web::{App, HttpServer, web};
 use prometheus::Registry;
 use tokio::net::TcpSocket;
 use tracing::info;
-use trailpad_common::lifecycle::{HealthWatch, LifecycleWatch, Phase};
-use trailpad_common::ports::{DirectorySource, Queue};
-use trailpad_common::trace::Tracer;
+use trailpad_common::queue::Queue;
+use trailpad_common::runtime::lifecycle::{HealthWatch, LifecycleWatch, Phase};
+use trailpad_common::runtime::trace::Tracer;
 use trailpad_common::traffic::{TrafficLog, TrafficWriter};
+use trailpad_common::webhook::WebhookFeed;
 
 use crate::admission::Admission;
+use crate::authenticator::Authenticator;
 use crate::body::BodyLimits;
-use crate::doorkeeper::Doorkeeper;
 use crate::group_commit::GroupCommit;
 use crate::handler::{Gateway, answer};
 use crate::metrics::Metrics;
@@ -25,7 +26,7 @@ use crate::openapi::{OPENAPI_PATH, openapi_document};
 use crate::settings::Settings;
 use crate::traffic;
 
-/// How long a connection is read on after an early refusal, so that a sender in the middle of its
+/// How long a connection is read on after an early rejection, so that a sender in the middle of its
 /// body gets to see the answer.
 const LINGER: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -59,7 +60,7 @@ impl GatewayServer {
     pub fn start(
         settings: Settings,
         queue: &Arc<dyn Queue>,
-        directory: Box<dyn DirectorySource>,
+        directory: Box<dyn WebhookFeed>,
         traffic: Arc<dyn TrafficLog>,
         registry: &Registry,
         lifecycle: LifecycleWatch,
@@ -68,15 +69,15 @@ impl GatewayServer {
         let listener = bind(&settings)?;
         let metrics = Metrics::register(registry)?;
         let publishers = (0..settings.publish_slots).map(|_| queue.publisher()).collect();
-        let doorkeeper = Doorkeeper::start(
+        let authenticator = Authenticator::start(
             directory,
-            settings.directory_staleness_max,
+            settings.registry_staleness_max,
             settings.rate_limit,
             metrics.clone(),
         );
-        let (refused, traffic) = traffic::start(doorkeeper.clone(), traffic);
+        let (refused, traffic) = traffic::start(authenticator.clone(), traffic);
         let gateway = Gateway {
-            doorkeeper,
+            authenticator,
             admission: Admission::new(
                 settings.in_flight_max,
                 settings.in_flight_bytes_max,
@@ -97,7 +98,7 @@ impl GatewayServer {
             },
             metrics,
             tracer,
-            refused,
+            rejected: refused,
         };
         Ok(Self { gateway: web::Data::new(gateway), listener, settings, traffic })
     }
@@ -109,7 +110,7 @@ impl GatewayServer {
 
     /// What the gateway needs to be ready.
     pub fn health(&self) -> Vec<(&'static str, HealthWatch)> {
-        let directory = self.gateway.doorkeeper.health();
+        let directory = self.gateway.authenticator.health();
         vec![("queue (publishing)", self.gateway.queue_health.clone()), ("directory", directory)]
     }
 

@@ -32,7 +32,7 @@ pub struct Settings {
     /// Activities a second that one webhook may post to this process; none: no limit.
     pub rate_limit: Option<RateLimit>,
     /// How long known tokens are served without news from the store.
-    pub directory_staleness_max: Duration,
+    pub registry_staleness_max: Duration,
     /// How long requests in flight may take to finish once the gateway is told to stop.
     pub drain_timeout: Duration,
 }
@@ -61,7 +61,7 @@ impl Default for Settings {
             publish_slots: 3,
             batch_bytes_max: 1_024 * 1_024,
             rate_limit: None,
-            directory_staleness_max: Duration::from_secs(3_600),
+            registry_staleness_max: Duration::from_secs(3_600),
             drain_timeout: Duration::from_secs(25),
         }
     }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::mpsc;
-use trailpad_common::instant::Instant;
-use trailpad_common::traffic::{Counts, REFUSED_KEPT, RefusedRequest, TrafficLog, TrafficWriter};
+use trailpad_common::timestamp::Timestamp;
+use trailpad_common::traffic::{Counts, REJECTED_KEPT, RejectedRequest, TrafficLog, TrafficWriter};
 
-use crate::directory::Entry;
-use crate::doorkeeper::Doorkeeper;
-use crate::problem::Refusal;
+use crate::authenticator::Authenticator;
+use crate::registry::RegisteredWebhook;
+use crate::rejection::Rejection;
 
 /// Refused requests that wait to be written; what comes past it is counted and not kept.
-const REFUSED_WAITING_MAX: usize = 1_024;
+const REJECTED_WAITING_MAX: usize = 1_024;
 
 /// What was counted of one webhook since it was last taken.
 #[derive(Default)]
@@ -42,32 +42,32 @@ impl Tally {
 }
 
 /// Takes note of refused requests.
-pub struct RefusedRequests(mpsc::Sender<RefusedRequest>);
+pub struct RejectedRequests(mpsc::Sender<RejectedRequest>);
 
-impl RefusedRequests {
+impl RejectedRequests {
     /// Counts one, and keeps what the sender was told unless many more have come since the last
     /// writing.
-    pub fn note(&self, webhook: &Entry, refusal: &Refusal) {
-        if webhook.tally.refused() >= REFUSED_KEPT {
+    pub fn note(&self, webhook: &RegisteredWebhook, rejection: &Rejection) {
+        if webhook.tally.refused() >= REJECTED_KEPT {
             return;
         }
         let Ok(permit) = self.0.try_reserve() else { return };
-        permit.send(RefusedRequest {
+        permit.send(RejectedRequest {
             webhook_id: webhook.webhook_id,
-            at: Instant::now(),
-            problem: String::from_utf8(refusal.body()).unwrap_or_default(),
+            at: Timestamp::now(),
+            problem: String::from_utf8(rejection.body()).unwrap_or_default(),
         });
     }
 }
 
 /// Writes what is counted and kept, until the writer is finished.
 pub fn start(
-    doorkeeper: Arc<Doorkeeper>,
+    authenticator: Arc<Authenticator>,
     log: Arc<dyn TrafficLog>,
-) -> (RefusedRequests, TrafficWriter) {
-    let (sender, mut receiver) = mpsc::channel(REFUSED_WAITING_MAX);
+) -> (RejectedRequests, TrafficWriter) {
+    let (sender, mut receiver) = mpsc::channel(REJECTED_WAITING_MAX);
     let writer = TrafficWriter::start(log, move |unwritten| {
-        for entry in doorkeeper.directory().entries() {
+        for entry in authenticator.directory().entries() {
             let counts = entry.tally.take();
             if !counts.is_zero() {
                 unwritten.count(entry.webhook_id, counts);
@@ -77,5 +77,5 @@ pub fn start(
             unwritten.refused.push(request);
         }
     });
-    (RefusedRequests(sender), writer)
+    (RejectedRequests(sender), writer)
 }

@@ -12,7 +12,7 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
-use crate::keeper::{Keeper, free_port, temp_dir};
+use crate::process_guard::{ProcessGuard, free_port, temp_dir};
 use crate::{http, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ pub const NAME: &str = "trailpad.test";
 pub struct Browser {
     client: Client,
     driver: String,
-    _keeper: Keeper,
+    _keeper: ProcessGuard,
 }
 
 impl Browser {
@@ -34,7 +34,7 @@ impl Browser {
         let home = dir.display().to_string();
         let script = format!("exec chromedriver --port={port}");
         let environment = [("HOME".to_owned(), home.clone()), ("TMPDIR".to_owned(), home.clone())];
-        let _keeper = Keeper::start(&script, &environment, &dir, "TERM");
+        let _keeper = ProcessGuard::start(&script, &environment, &dir, "TERM");
         let driver = format!("http://127.0.0.1:{port}");
         let ready = async || {
             let answer = http::request("GET", &format!("{driver}/status"), &[], b"").await.ok()?;

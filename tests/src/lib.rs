@@ -8,8 +8,8 @@
 pub mod browser;
 pub mod embedded;
 pub mod http;
-pub mod keeper;
 pub mod postgres;
+pub mod process_guard;
 pub mod prometheus;
 pub mod proxy;
 pub mod rabbitmq;

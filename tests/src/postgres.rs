@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::keeper::{Keeper, free_port, is_alive, signal, temp_dir};
+use crate::process_guard::{ProcessGuard, free_port, is_alive, signal, temp_dir};
 use crate::wait::{wait_blocking, wait_until};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running server; dropping it ends it and removes its data.
 pub struct Postgres {
-    keeper: Option<Keeper>,
+    keeper: Option<ProcessGuard>,
     dir: PathBuf,
     port: u16,
 }
@@ -55,7 +55,7 @@ impl Postgres {
             postgres.display()
         );
         // An immediate shutdown (PostgreSQL, 19.5) that still removes its shared memory.
-        self.keeper = Some(Keeper::start(&script, &[], &self.dir, "QUIT"));
+        self.keeper = Some(ProcessGuard::start(&script, &[], &self.dir, "QUIT"));
     }
 
     /// Waits until it takes connections.

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::keeper::{Keeper, free_port, temp_dir};
+use crate::process_guard::{ProcessGuard, free_port, temp_dir};
 use crate::{http, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running Prometheus; dropping it ends it and removes its data.
 pub struct Prometheus {
-    _keeper: Keeper,
+    _keeper: ProcessGuard,
     url: String,
 }
 
@@ -33,7 +33,7 @@ impl Prometheus {
         let script = format!(
             "exec prometheus --config.file={at}/prometheus.yml --storage.tsdb.path={at}/data --web.listen-address=127.0.0.1:{port}"
         );
-        let _keeper = Keeper::start(&script, &[], &dir, "TERM");
+        let _keeper = ProcessGuard::start(&script, &[], &dir, "TERM");
         let prometheus = Self { _keeper, url: format!("http://127.0.0.1:{port}") };
         let ready = async || prometheus.get("/-/ready").await.is_some();
         wait_until("Prometheus is ready", DEADLINE, ready, |ready| *ready).await;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::keeper::{Keeper, free_port, is_alive, signal, temp_dir};
+use crate::process_guard::{ProcessGuard, free_port, is_alive, signal, temp_dir};
 use crate::wait::{wait_blocking, wait_until};
 
 const START_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A running broker; dropping it ends it and removes its data.
 pub struct RabbitMq {
-    keeper: Option<Keeper>,
+    keeper: Option<ProcessGuard>,
     dir: PathBuf,
     port: u16,
     environment: Vec<(String, String)>,
@@ -67,7 +67,7 @@ impl RabbitMq {
         self.release();
         // The broker finds an epmd that is there, and starts none that would outlive it.
         let script = "epmd & exec /usr/lib/rabbitmq/bin/rabbitmq-server";
-        self.keeper = Some(Keeper::start(script, &self.environment, &self.dir, "KILL"));
+        self.keeper = Some(ProcessGuard::start(script, &self.environment, &self.dir, "KILL"));
     }
 
     /// Waits until it speaks AMQP.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::http;
-use crate::keeper::signal;
+use crate::process_guard::signal;
 use crate::wait::wait_until;
 
 const DEADLINE: Duration = Duration::from_secs(60);

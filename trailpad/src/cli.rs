@@ -267,11 +267,11 @@ pub struct GatewayBounds {
     /// How long known tokens are served while the database is away
     #[arg(
         long,
-        env = "TRAILPAD_DIRECTORY_STALENESS_MAX",
+        env = "TRAILPAD_REGISTRY_STALENESS_MAX",
         default_value = "1h",
         value_name = "TIME"
     )]
-    pub directory_staleness_max: String,
+    pub registry_staleness_max: String,
 }
 
 #[derive(Args)]
@@ -394,8 +394,8 @@ pub struct WorkerBounds {
     )]
     pub batch_activities_max: String,
     /// Batches worked at a time, each on a database connection of its own
-    #[arg(long, env = "TRAILPAD_LANES", default_value = "3", value_name = "COUNT")]
-    pub lanes: String,
+    #[arg(long, env = "TRAILPAD_CONCURRENCY", default_value = "3", value_name = "COUNT")]
+    pub concurrency: String,
     /// How long an activity that failed waits before each further attempt; after the last it is a
     /// dead letter
     #[arg(

@@ -7,8 +7,8 @@ use trailpad_common::admin::{
 };
 use trailpad_common::email::Email;
 use trailpad_common::id::{MemberId, ProjectId, WebhookId};
-use trailpad_common::instant::Instant;
-use trailpad_common::token::NewToken;
+use trailpad_common::timestamp::Timestamp;
+use trailpad_common::webhook::token::NewToken;
 use trailpad_engines::postgres;
 
 use crate::cli::{
@@ -18,10 +18,10 @@ use crate::cli::{
 use crate::config::{self, StoreEngine};
 use crate::dead_letters;
 use crate::engines;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::render::{self, Shown};
 
-type Done = Result<(), Failure>;
+type Done = Result<(), Error>;
 
 /// `trailpad migrate`
 pub async fn migrate(args: MigrateArgs) -> Done {
@@ -165,7 +165,7 @@ pub async fn project_named(
     admin: &dyn Admin,
     workspace: &Workspace,
     name: &str,
-) -> Result<ProjectId, Failure> {
+) -> Result<ProjectId, Error> {
     let projects = admin.projects(workspace.id).await?;
     let found = projects.iter().find(|project| project.name == name);
     found.map(|project| project.id).ok_or_else(|| {
@@ -179,7 +179,7 @@ pub async fn member_of(
     admin: &dyn Admin,
     workspace: &Workspace,
     email: &Email,
-) -> Result<MemberId, Failure> {
+) -> Result<MemberId, Error> {
     let members = admin.members(workspace.id).await?;
     let found = members.iter().find(|member| member.email == *email);
     found.map(|member| member.id).ok_or_else(|| {
@@ -190,11 +190,11 @@ pub async fn member_of(
     })
 }
 
-fn not_found(sentence: String) -> Failure {
+fn not_found(sentence: String) -> Error {
     AdminError::NotFound(sentence).into()
 }
 
-pub fn admin(args: &CommandArgs) -> Result<Box<dyn Admin>, Failure> {
+pub fn admin(args: &CommandArgs) -> Result<Box<dyn Admin>, Error> {
     engines::admin(&config::store(&args.store)?, &config::data_dir(&args.store))
 }
 
@@ -204,11 +204,11 @@ fn show_url(json: bool, webhook: &Webhook, public_url: &str, token: &NewToken) {
     render::one(json, Shown::webhook_with_url(webhook, &url));
 }
 
-pub fn email(text: &str) -> Result<Email, Failure> {
+pub fn email(text: &str) -> Result<Email, Error> {
     Email::parse(text).map_err(|error| wrong(format!("{text:?} is {error}")))
 }
 
-fn nonblank<'t>(flag: &str, text: &'t str) -> Result<&'t str, Failure> {
+fn nonblank<'t>(flag: &str, text: &'t str) -> Result<&'t str, Error> {
     let text = text.trim();
     if text.is_empty() || text.len() > 200 {
         return Err(wrong(format!("--{flag} must have 1 to 200 characters")));
@@ -216,27 +216,27 @@ fn nonblank<'t>(flag: &str, text: &'t str) -> Result<&'t str, Failure> {
     Ok(text)
 }
 
-pub fn webhook_id(text: &str) -> Result<WebhookId, Failure> {
+pub fn webhook_id(text: &str) -> Result<WebhookId, Error> {
     let hint = "is no webhook's id: `trailpad webhook list` shows them";
     text.parse().map_err(|_| wrong(format!("{text:?} {hint}")))
 }
 
-pub fn duration(flag: &str, text: &str) -> Result<Duration, Failure> {
+pub fn duration(flag: &str, text: &str) -> Result<Duration, Error> {
     humantime::parse_duration(text)
         .map_err(|_| wrong(format!("--{flag} must be a time such as 30m, not {text:?}")))
 }
 
 /// The instant so long ago.
-pub fn ago(age: Duration) -> Instant {
+pub fn ago(age: Duration) -> Timestamp {
     let micros = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-    Instant::from_unix_micros(Instant::now().unix_micros().saturating_sub(micros))
+    Timestamp::from_unix_micros(Timestamp::now().unix_micros().saturating_sub(micros))
 }
 
-fn after(duration: Duration) -> Instant {
+fn after(duration: Duration) -> Timestamp {
     let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    Instant::from_unix_micros(Instant::now().unix_micros().saturating_add(micros))
+    Timestamp::from_unix_micros(Timestamp::now().unix_micros().saturating_add(micros))
 }
 
-pub fn wrong(fault: String) -> Failure {
-    Failure::Config(vec![fault])
+pub fn wrong(fault: String) -> Error {
+    Error::Config(vec![fault])
 }

@@ -3,20 +3,22 @@
 use std::io::Write;
 use std::time::Duration;
 
-use tokio::time::{Instant as Clock, sleep_until};
-use trailpad_common::admin::{BuriedLetter, DeadLetterAdmin, DeadLetterFilter, Page, Workspace};
+use tokio::time::{Instant, sleep_until};
+use trailpad_common::admin::replay::{PageOutcome, discard_page, replay_page};
+use trailpad_common::admin::{
+    DeadLetterAdmin, DeadLetterFilter, Page, StoredDeadLetter, Workspace,
+};
 use trailpad_common::email::Email;
 use trailpad_common::failure::{Reason, Unavailable};
 use trailpad_common::id::ActivityId;
-use trailpad_common::lifecycle::Health;
-use trailpad_common::ports::Queue;
-use trailpad_common::repair::{PageRepaired, discard_page, replay_page};
+use trailpad_common::queue::Queue;
+use trailpad_common::runtime::lifecycle::Health;
 
 use crate::cli::{CommandArgs, DeadLetterCommand, QueueArgs, WhichArgs};
 use crate::commands::{self, ago, duration, email, webhook_id, wrong};
 use crate::config;
 use crate::engines::dead_letter_admin;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::hint::command;
 use crate::render::{self, Shown};
 
@@ -27,7 +29,7 @@ const STEP_LETTERS: u32 = 50;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs one of the commands.
-pub async fn dead_letter(command: DeadLetterCommand) -> Result<(), Failure> {
+pub async fn dead_letter(command: DeadLetterCommand) -> Result<(), Error> {
     match command {
         DeadLetterCommand::List { which, all, limit, args } => {
             let filter = DeadLetterFilter { with_ended: all, ..which.filter(None, &args).await? };
@@ -60,7 +62,7 @@ impl WhichArgs {
         &self,
         id: Option<&str>,
         args: &CommandArgs,
-    ) -> Result<DeadLetterFilter, Failure> {
+    ) -> Result<DeadLetterFilter, Error> {
         if let Some(reason) = self.reason.as_deref().filter(|name| Reason::named(name).is_none()) {
             let known: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
             return Err(wrong(format!("--reason {reason:?} is none of {}", known.join(", "))));
@@ -88,7 +90,7 @@ impl WhichArgs {
         id: Option<&str>,
         all: bool,
         args: &CommandArgs,
-    ) -> Result<DeadLetterFilter, Failure> {
+    ) -> Result<DeadLetterFilter, Error> {
         let filter = self.filter(id, args).await?;
         if filter == DeadLetterFilter::default() && !all {
             return Err(wrong("name one by its ID, choose with --reason, --member, --webhook, --workspace or --older-than, or say --all".into()));
@@ -97,8 +99,8 @@ impl WhichArgs {
     }
 }
 
-async fn list(filter: &DeadLetterFilter, limit: u32, args: &CommandArgs) -> Result<(), Failure> {
-    let (admin, mut letters) = (admin(args)?, Vec::<BuriedLetter>::new());
+async fn list(filter: &DeadLetterFilter, limit: u32, args: &CommandArgs) -> Result<(), Error> {
+    let (admin, mut letters) = (admin(args)?, Vec::<StoredDeadLetter>::new());
     loop {
         let left = limit.saturating_sub(u32::try_from(letters.len()).unwrap_or(u32::MAX));
         let after = letters.last().map(|last| (last.dead_at, last.id));
@@ -118,14 +120,14 @@ async fn list(filter: &DeadLetterFilter, limit: u32, args: &CommandArgs) -> Resu
     Ok(())
 }
 
-async fn show(id: &str, payload: bool, args: &CommandArgs) -> Result<(), Failure> {
+async fn show(id: &str, payload: bool, args: &CommandArgs) -> Result<(), Error> {
     let wanted = dead_letter_id(id)?;
     let filter =
         DeadLetterFilter { id: Some(wanted), with_ended: true, ..DeadLetterFilter::default() };
     let page = Page { after: None, limit: 1, with_payload: payload };
     let found = admin(args)?.dead_letters(&filter, page).await?;
     let Some(letter) = found.into_iter().next() else {
-        return Err(Failure::Other(format!(
+        return Err(Error::Other(format!(
             "there is no dead letter {wanted}: `trailpad dead-letter list --all` shows them"
         )));
     };
@@ -143,7 +145,7 @@ async fn foretell(
     filter: &DeadLetterFilter,
     what: &str,
     args: &CommandArgs,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let count = admin.count_dead_letters(filter, u32::MAX).await?;
     let sentence = format!("{count} open dead {} would {what}.", noun(count));
     render::sentence(args.json, &serde_json::json!({ "matching": count }), &sentence);
@@ -157,14 +159,14 @@ async fn replay(
     by: &str,
     queue: &QueueArgs,
     args: &CommandArgs,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let engines = config::replay_engines(&args.store, queue)?;
     let queue = engines.queue_beside("replay")?;
     is_reached(&*queue).await?;
     let mut publisher = queue.publisher();
     let bar = render::progress("replaying", admin.count_dead_letters(filter, u32::MAX).await?);
     let step = STEP_LETTERS.min(rate.max(1));
-    let (mut total, mut at) = (PageRepaired::default(), Clock::now());
+    let (mut total, mut at) = (PageOutcome::default(), Instant::now());
     loop {
         let page = replay_page(admin, &mut *publisher, filter, total.next, step, by).await?;
         total.done += page.done;
@@ -178,7 +180,7 @@ async fn replay(
         sleep_until(at).await;
     }
     bar.finish_and_clear();
-    let PageRepaired { done: replayed, unreadable, .. } = total;
+    let PageOutcome { done: replayed, unreadable, .. } = total;
     let mut sentence = format!("{replayed} dead {} replayed.", noun(replayed));
     if unreadable > 0 {
         sentence.push_str(&format!(
@@ -195,7 +197,7 @@ async fn discard(
     filter: &DeadLetterFilter,
     by: &str,
     args: &CommandArgs,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let (mut discarded, mut after) = (0_u64, None);
     loop {
         let page = discard_page(admin, filter, after, PAGE_LETTERS, by).await?;
@@ -215,7 +217,7 @@ pub async fn waiting_for(
     args: &CommandArgs,
     workspace: &Workspace,
     address: Email,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, Error> {
     let filter = DeadLetterFilter {
         workspace_id: Some(workspace.id),
         member_email: Some(address.clone()),
@@ -234,11 +236,11 @@ pub async fn waiting_for(
     }))
 }
 
-fn admin(args: &CommandArgs) -> Result<Box<dyn DeadLetterAdmin>, Failure> {
+fn admin(args: &CommandArgs) -> Result<Box<dyn DeadLetterAdmin>, Error> {
     dead_letter_admin(&config::store(&args.store)?, &config::data_dir(&args.store))
 }
 
-async fn is_reached(queue: &dyn Queue) -> Result<(), Failure> {
+async fn is_reached(queue: &dyn Queue) -> Result<(), Error> {
     let mut health = queue.publish_health();
     let reached = tokio::time::timeout(QUEUE_TIMEOUT, health.wait_for(|now| *now == Health::Up));
     match reached.await {
@@ -254,7 +256,7 @@ fn noun(count: u64) -> &'static str {
     if count == 1 { "letter" } else { "letters" }
 }
 
-fn dead_letter_id(text: &str) -> Result<ActivityId, Failure> {
+fn dead_letter_id(text: &str) -> Result<ActivityId, Error> {
     let hint = "is no dead letter's id: `trailpad dead-letter list` shows them";
     text.parse().map_err(|_| wrong(format!("{text:?} {hint}")))
 }

@@ -4,21 +4,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trailpad_common::admin::{Admin, Arrivals, DeadLetterAdmin, Retention, SignIn};
-use trailpad_common::ports::{DirectorySource, Queue, Store};
+use trailpad_common::admin::{ActivityQueries, Admin, DeadLetterAdmin, Retention, SignIn};
+use trailpad_common::queue::Queue;
+use trailpad_common::store::Store;
 use trailpad_common::traffic::TrafficLog;
-use trailpad_engines::postgres::{self, PostgresAdmin, PostgresDirectory, PostgresStore};
+use trailpad_common::webhook::WebhookFeed;
+use trailpad_engines::postgres::{self, PostgresAdmin, PostgresStore, PostgresWebhookFeed};
 use trailpad_engines::rabbitmq::RabbitQueue;
 use trailpad_engines::sqlite::{
-    DataDir, ServeLock, SqliteAdmin, SqliteDirectory, SqliteQueue, SqliteStore,
+    DataDir, ServeLock, SqliteAdmin, SqliteQueue, SqliteStore, SqliteWebhookFeed,
 };
 
 use crate::config::{Engines, QueueEngine, StoreEngine};
-use crate::failure::Failure;
+use crate::error::Error;
 
 impl Engines {
     /// The queue, as `role`, which publishes to the retries of these delays.
-    pub fn queue(&self, role: &str, retry_delays: &[Duration]) -> Result<Arc<dyn Queue>, Failure> {
+    pub fn queue(&self, role: &str, retry_delays: &[Duration]) -> Result<Arc<dyn Queue>, Error> {
         Ok(match &self.queue {
             QueueEngine::RabbitMq { url, queue } => {
                 Arc::new(RabbitQueue::new(url.reveal(), queue, role, retry_delays)?)
@@ -30,7 +32,7 @@ impl Engines {
     }
 
     /// The queue, to publish to beside the process that serves it.
-    pub fn queue_beside(&self, role: &str) -> Result<Arc<dyn Queue>, Failure> {
+    pub fn queue_beside(&self, role: &str) -> Result<Arc<dyn Queue>, Error> {
         Ok(match &self.queue {
             QueueEngine::RabbitMq { .. } => self.queue(role, &[])?,
             QueueEngine::Sqlite { free_bytes_min } => {
@@ -40,7 +42,7 @@ impl Engines {
     }
 
     /// The store, used by so many tasks at a time.
-    pub fn store(&self, tasks: usize) -> Result<Arc<dyn Store>, Failure> {
+    pub fn store(&self, tasks: usize) -> Result<Arc<dyn Store>, Error> {
         Ok(match &self.store {
             StoreEngine::Postgres(config) => Arc::new(PostgresStore::new(config, tasks)),
             StoreEngine::Sqlite => Arc::new(SqliteStore::open(&self.data_dir)?),
@@ -48,15 +50,15 @@ impl Engines {
     }
 
     /// Where a gateway learns of webhooks.
-    pub fn directory(&self) -> Result<Box<dyn DirectorySource>, Failure> {
+    pub fn directory(&self) -> Result<Box<dyn WebhookFeed>, Error> {
         Ok(match &self.store {
-            StoreEngine::Postgres(config) => Box::new(PostgresDirectory::new((**config).clone())),
-            StoreEngine::Sqlite => Box::new(SqliteDirectory::open(&self.data_dir)?),
+            StoreEngine::Postgres(config) => Box::new(PostgresWebhookFeed::new((**config).clone())),
+            StoreEngine::Sqlite => Box::new(SqliteWebhookFeed::open(&self.data_dir)?),
         })
     }
 
     /// Where traffic is written down.
-    pub fn traffic(&self) -> Result<Arc<dyn TrafficLog>, Failure> {
+    pub fn traffic(&self) -> Result<Arc<dyn TrafficLog>, Error> {
         Ok(match &self.store {
             StoreEngine::Postgres(config) => Arc::new(PostgresAdmin::new(config)),
             StoreEngine::Sqlite => Arc::new(SqliteAdmin::open(&self.data_dir)?),
@@ -64,7 +66,7 @@ impl Engines {
     }
 
     /// The store, as the dashboard uses it.
-    pub fn dashboard(&self) -> Result<trailpad_dashboard::Stores, Failure> {
+    pub fn dashboard(&self) -> Result<trailpad_dashboard::Stores, Error> {
         Ok(match &self.store {
             StoreEngine::Postgres(config) => stores(Arc::new(PostgresAdmin::new(config))),
             StoreEngine::Sqlite => stores(Arc::new(SqliteAdmin::open(&self.data_dir)?)),
@@ -91,7 +93,7 @@ impl Engines {
     }
 
     /// Brings every schema to this version; gives the names of the migrations that were applied.
-    pub async fn migrate(&self, lock: &ServeLock) -> Result<Vec<String>, Failure> {
+    pub async fn migrate(&self, lock: &ServeLock) -> Result<Vec<String>, Error> {
         let mut applied = Vec::new();
         if let QueueEngine::Sqlite { .. } = self.queue {
             applied.extend(self.data_dir.migrate_queue(lock)?);
@@ -104,7 +106,7 @@ impl Engines {
     }
 }
 
-fn stores<S: Admin + DeadLetterAdmin + SignIn + Arrivals + TrafficLog + 'static>(
+fn stores<S: Admin + DeadLetterAdmin + SignIn + ActivityQueries + TrafficLog + 'static>(
     store: Arc<S>,
 ) -> trailpad_dashboard::Stores {
     trailpad_dashboard::Stores {
@@ -117,7 +119,7 @@ fn stores<S: Admin + DeadLetterAdmin + SignIn + Arrivals + TrafficLog + 'static>
 }
 
 /// The administration of a store.
-pub fn admin(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn Admin>, Failure> {
+pub fn admin(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn Admin>, Error> {
     Ok(match store {
         StoreEngine::Postgres(config) => Box::new(PostgresAdmin::new(config)),
         StoreEngine::Sqlite => Box::new(SqliteAdmin::open(data_dir)?),
@@ -125,7 +127,7 @@ pub fn admin(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn Admin>, 
 }
 
 /// Sign-in of a store.
-pub fn sign_in(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn SignIn>, Failure> {
+pub fn sign_in(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn SignIn>, Error> {
     Ok(match store {
         StoreEngine::Postgres(config) => Box::new(PostgresAdmin::new(config)),
         StoreEngine::Sqlite => Box::new(SqliteAdmin::open(data_dir)?),
@@ -133,7 +135,7 @@ pub fn sign_in(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn SignIn
 }
 
 /// The retention of a store.
-pub fn retention(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn Retention>, Failure> {
+pub fn retention(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn Retention>, Error> {
     Ok(match store {
         StoreEngine::Postgres(config) => Box::new(PostgresAdmin::new(config)),
         StoreEngine::Sqlite => Box::new(SqliteAdmin::open(data_dir)?),
@@ -144,7 +146,7 @@ pub fn retention(store: &StoreEngine, data_dir: &DataDir) -> Result<Box<dyn Rete
 pub fn dead_letter_admin(
     store: &StoreEngine,
     data_dir: &DataDir,
-) -> Result<Box<dyn DeadLetterAdmin>, Failure> {
+) -> Result<Box<dyn DeadLetterAdmin>, Error> {
     Ok(match store {
         StoreEngine::Postgres(config) => Box::new(PostgresAdmin::new(config)),
         StoreEngine::Sqlite => Box::new(SqliteAdmin::open(data_dir)?),

@@ -7,18 +7,18 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::cli::HealthArgs;
-use crate::failure::Failure;
+use crate::error::Error;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// More than the reasons of every part.
 const ANSWER_BYTES_MAX: u64 = 64 * 1_024;
 
 /// Succeeds where a role says that it is ready; otherwise fails with its reasons.
-pub async fn health(args: &HealthArgs) -> Result<(), Failure> {
+pub async fn health(args: &HealthArgs) -> Result<(), Error> {
     let address = &args.ops_listen;
     let answer = match timeout(TIMEOUT, ask(address)).await {
-        Ok(answer) => answer.map_err(|error| Failure::Other(format!("{address}: {error}")))?,
-        Err(_) => return Err(Failure::Other(format!("{address}: no answer in {TIMEOUT:?}"))),
+        Ok(answer) => answer.map_err(|error| Error::Other(format!("{address}: {error}")))?,
+        Err(_) => return Err(Error::Other(format!("{address}: no answer in {TIMEOUT:?}"))),
     };
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     match head.split(' ').nth(1) {
@@ -26,7 +26,7 @@ pub async fn health(args: &HealthArgs) -> Result<(), Failure> {
             println!("ready");
             Ok(())
         }
-        _ => Err(Failure::Other(format!("not ready: {body}"))),
+        _ => Err(Error::Other(format!("not ready: {body}"))),
     }
 }
 

@@ -5,7 +5,7 @@ mod commands;
 mod config;
 mod dead_letters;
 mod engines;
-mod failure;
+mod error;
 mod health;
 mod hint;
 mod ops;
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command};
-use failure::Failure;
+use error::Error;
 use otlp::TraceConfig;
 
 fn main() -> ExitCode {
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Result<(), Error> {
     let (level, format) = config::log(&cli.log, cli.command.is_role())?;
     telemetry::start(level, format);
     config::warn_of_unknown_variables(std::env::vars().map(|(name, _)| name));
@@ -49,7 +49,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     runtime.block_on(dispatch(cli.command, config::traces(&cli.traces)?))
 }
 
-async fn dispatch(command: Command, traces: Option<TraceConfig>) -> Result<(), Failure> {
+async fn dispatch(command: Command, traces: Option<TraceConfig>) -> Result<(), Error> {
     match command {
         Command::Serve(args) => serve::serve(config::serve(&args)?, traces).await,
         Command::Migrate(args) => commands::migrate(args).await,

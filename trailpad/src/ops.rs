@@ -7,10 +7,10 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use prometheus::{Encoder, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use serde::Serialize;
-use trailpad_common::lifecycle::Readiness;
-use trailpad_common::metrics as names;
+use trailpad_common::runtime::lifecycle::Readiness;
+use trailpad_common::runtime::metrics as names;
 
-use crate::failure::Failure;
+use crate::error::Error;
 
 #[derive(Clone)]
 struct Ops {
@@ -33,10 +33,10 @@ pub fn start(
     listen: SocketAddr,
     registry: Registry,
     readiness: Readiness,
-) -> Result<String, Failure> {
+) -> Result<String, Error> {
     let ready = register(&registry)?;
     let ops = Ops { registry, readiness, ready };
-    serve(listen, web::Data::new(ops)).map_err(|error| Failure::listen(listen, &error))
+    serve(listen, web::Data::new(ops)).map_err(|error| Error::listen(listen, &error))
 }
 
 /// What every role tells of itself.

@@ -15,10 +15,10 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLink
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
-use trailpad_common::instant::Instant;
-use trailpad_common::trace::{Span, SpanKind as Kind, Tracer};
+use trailpad_common::runtime::trace::{Span, SpanKind as Kind, Tracer};
+use trailpad_common::timestamp::Timestamp;
 
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// Spans that may wait for the collector; more are dropped.
 const WAITING_MAX: usize = 8_192;
@@ -36,22 +36,22 @@ pub struct TraceConfig {
 }
 
 /// The task that exports.
-pub struct Exporting(Option<JoinHandle<()>>);
+pub struct ExporterTask(Option<JoinHandle<()>>);
 
 /// Starts to export what the tracer is given; without a configuration it is off.
 ///
 /// # Errors
 /// The endpoint is no URL.
-pub fn start(config: Option<TraceConfig>, role: &str) -> Result<(Tracer, Exporting), Failure> {
+pub fn start(config: Option<TraceConfig>, role: &str) -> Result<(Tracer, ExporterTask), Error> {
     let Some(TraceConfig { endpoint, sample_ratio }) = config else {
-        return Ok((Tracer::default(), Exporting(None)));
+        return Ok((Tracer::default(), ExporterTask(None)));
     };
     let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
     let exporter = SpanExporter::builder().with_http().with_endpoint(url);
     let mut exporter = exporter
         .with_timeout(EXPORT_TIMEOUT)
         .build()
-        .map_err(|error| Failure::Other(format!("--otlp-endpoint: {error}")))?;
+        .map_err(|error| Error::Other(format!("--otlp-endpoint: {error}")))?;
     let resource = Resource::builder().with_attributes([
         KeyValue::new("service.name", format!("trailpad-{role}")),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
@@ -59,10 +59,10 @@ pub fn start(config: Option<TraceConfig>, role: &str) -> Result<(Tracer, Exporti
     exporter.set_resource(&resource.build());
     let (tracer, spans) = Tracer::on(sample_ratio, WAITING_MAX);
     info!(endpoint, sample_ratio, "exporting traces");
-    Ok((tracer, Exporting(Some(tokio::spawn(export_all(exporter, spans))))))
+    Ok((tracer, ExporterTask(Some(tokio::spawn(export_all(exporter, spans))))))
 }
 
-impl Exporting {
+impl ExporterTask {
     /// Waits a little for what is still to be exported. Every tracer has to be dropped before.
     pub async fn flush(self) {
         if let Some(task) = self.0 {
@@ -112,7 +112,7 @@ fn span_data(span: Span, scope: &InstrumentationScope) -> SpanData {
     }
 }
 
-fn system_time(at: Instant) -> SystemTime {
+fn system_time(at: Timestamp) -> SystemTime {
     let micros = u64::try_from(at.unix_micros()).unwrap_or(0);
     SystemTime::UNIX_EPOCH + Duration::from_micros(micros)
 }

@@ -1,16 +1,16 @@
 //! `trailpad purge`: lets go of what is older than a limit.
 
-use std::time::Instant as Clock;
+use std::time::Instant;
 
 use trailpad_common::admin::{Cutoffs, Purged, Retention};
 
 use crate::cli::PurgeArgs;
 use crate::commands::{ago, duration, wrong};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::{config, engines, render};
 
 /// Purges, or says what would be.
-pub async fn purge(args: &PurgeArgs) -> Result<(), Failure> {
+pub async fn purge(args: &PurgeArgs) -> Result<(), Error> {
     let cutoffs = cutoffs(args)?;
     let store = &args.args.store;
     let retention = engines::retention(&config::store(store)?, &config::data_dir(store))?;
@@ -28,8 +28,8 @@ pub async fn purge(args: &PurgeArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn cutoffs(args: &PurgeArgs) -> Result<Cutoffs, Failure> {
-    let cutoff = |flag: &str, age: &Option<String>| -> Result<_, Failure> {
+fn cutoffs(args: &PurgeArgs) -> Result<Cutoffs, Error> {
+    let cutoff = |flag: &str, age: &Option<String>| -> Result<_, Error> {
         Ok(age.as_deref().map(|age| duration(flag, age)).transpose()?.map(ago))
     };
     let cutoffs = Cutoffs {
@@ -50,14 +50,14 @@ async fn purge_all(
     cutoffs: Cutoffs,
     old: Purged,
     batch: u32,
-) -> Result<Purged, Failure> {
+) -> Result<Purged, Error> {
     let bar = render::progress("deleting", old.activities + old.dead_letters);
     let mut total = Purged::default();
     let dead_letters = Cutoffs { activities: None, ..cutoffs };
     let activities = Cutoffs { dead_letters: None, ..cutoffs };
     for cutoffs in [dead_letters, activities] {
         loop {
-            let began = Clock::now();
+            let began = Instant::now();
             let purged = retention.purge(cutoffs, batch).await?;
             if purged == Purged::default() {
                 break;

@@ -6,10 +6,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use trailpad_common::admin::{BuriedLetter, Member, Project, StoredActivity, Webhook, Workspace};
+use trailpad_common::admin::{
+    Member, Project, StoredActivity, StoredDeadLetter, Webhook, Workspace,
+};
 use trailpad_common::email::Email;
 use trailpad_common::id::{ActivityId, ProjectId, WebhookId};
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 
 use crate::cli::StoreArgs;
 use crate::hint::command;
@@ -83,7 +85,7 @@ impl Shown {
         shown.cells.retain(|(name, _)| !matches!(*name, "TOKEN" | "STATUS"));
         shown.hint = Some(format!(
             "{url}\n\nThe URL holds a secret token and is shown this once: treat it like a password.\nTry it:\n\n  curl -X POST {url} \\\n    -H 'Content-Type: application/json' \\\n    -d '{{\"title\": \"Hello Trailpad\", \"startTime\": \"{}\"}}'",
-            short(Instant::now()).replace(' ', "T") + "Z"
+            short(Timestamp::now()).replace(' ', "T") + "Z"
         ));
         shown
     }
@@ -116,7 +118,7 @@ impl Shown {
         Self::new(&json, cells)
     }
 
-    pub fn dead_letter(letter: &BuriedLetter) -> Self {
+    pub fn dead_letter(letter: &StoredDeadLetter) -> Self {
         let json = json!({
             "id": letter.id, "webhookId": letter.webhook_id, "externalId": letter.external_id,
             "memberEmail": letter.member_email.as_ref().map(|email| email.as_str()),
@@ -141,7 +143,7 @@ impl Shown {
     }
 
     /// With everything, uncut, and what can be done.
-    pub fn dead_letter_alone(letter: &BuriedLetter, store: &StoreArgs) -> Self {
+    pub fn dead_letter_alone(letter: &StoredDeadLetter, store: &StoreArgs) -> Self {
         let mut shown = Self::dead_letter(letter);
         shown.cells.retain(|(name, _)| !matches!(*name, "ERROR" | "EXTERNAL ID"));
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
@@ -286,10 +288,10 @@ fn title_case(name: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-fn instant(at: Instant) -> String {
+fn instant(at: Timestamp) -> String {
     at.to_string()
 }
 
-fn short(at: Instant) -> String {
+fn short(at: Timestamp) -> String {
     at.to_datetime().format("%Y-%m-%d %H:%M:%S").to_string()
 }

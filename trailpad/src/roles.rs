@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use prometheus::Registry;
-use trailpad_common::lifecycle::{Lifecycle, LifecycleWatch, Phase, Readiness};
+use trailpad_common::runtime::lifecycle::{Lifecycle, LifecycleWatch, Phase, Readiness};
 use trailpad_dashboard::DashboardServer;
 use trailpad_gateway::GatewayServer;
 use trailpad_worker::Worker;
 
 use crate::config::{DashboardConfig, GatewayConfig, WorkerConfig};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::otlp::{self, TraceConfig};
 use crate::{ops, signals};
 
 /// For handing back what is in hand, once the drain timeout has passed.
-const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(3);
+const REQUEUE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs a gateway until it is told to stop.
-pub async fn gateway(config: GatewayConfig, traces: Option<TraceConfig>) -> Result<(), Failure> {
+pub async fn gateway(config: GatewayConfig, traces: Option<TraceConfig>) -> Result<(), Error> {
     let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
     let (tracer, exporting) = otlp::start(traces, "gateway")?;
     let queue = config.engines.queue("gateway", &[])?;
@@ -45,11 +45,11 @@ pub async fn gateway(config: GatewayConfig, traces: Option<TraceConfig>) -> Resu
 }
 
 /// Runs a worker until it is told to stop.
-pub async fn worker(config: WorkerConfig, traces: Option<TraceConfig>) -> Result<(), Failure> {
+pub async fn worker(config: WorkerConfig, traces: Option<TraceConfig>) -> Result<(), Error> {
     let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
     let (tracer, exporting) = otlp::start(traces, "worker")?;
     let queue = config.engines.queue("worker", config.settings.retry_schedule.delays())?;
-    let store = config.engines.store(store_tasks(config.settings.lanes))?;
+    let store = config.engines.store(store_tasks(config.settings.concurrency))?;
     let drain_timeout = config.settings.drain_timeout;
     let traffic = config.engines.traffic()?;
     let worker =
@@ -64,13 +64,13 @@ pub async fn worker(config: WorkerConfig, traces: Option<TraceConfig>) -> Result
     Ok(())
 }
 
-/// What asks the store at a time: the lanes, the undertaker and the lookout.
-pub fn store_tasks(lanes: usize) -> usize {
-    lanes + 2
+/// What asks the store at a time: the concurrency, the archiver and the monitor.
+pub fn store_tasks(concurrency: usize) -> usize {
+    concurrency + 2
 }
 
 /// Runs a dashboard until it is told to stop.
-pub async fn dashboard(config: DashboardConfig) -> Result<(), Failure> {
+pub async fn dashboard(config: DashboardConfig) -> Result<(), Error> {
     let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
     let queue = config.engines.queue("dashboard", &[])?;
     let drain_timeout = config.settings.drain_timeout;
@@ -87,10 +87,10 @@ pub async fn dashboard(config: DashboardConfig) -> Result<(), Failure> {
 }
 
 /// Runs a worker, at most until handing back takes too long.
-pub async fn run_worker(worker: Worker, lifecycle: &LifecycleWatch) -> Result<(), Failure> {
+pub async fn run_worker(worker: Worker, lifecycle: &LifecycleWatch) -> Result<(), Error> {
     tokio::select! {
         ended = worker.run() => ended?,
-        () = handing_back_takes_too_long(lifecycle) => {
+        () = requeue_takes_too_long(lifecycle) => {
             tracing::warn!("leaving with messages in hand: the queue gives them out again");
         }
     }
@@ -98,7 +98,7 @@ pub async fn run_worker(worker: Worker, lifecycle: &LifecycleWatch) -> Result<()
 }
 
 /// A link that answers nothing must not keep the process past its deadline.
-async fn handing_back_takes_too_long(lifecycle: &LifecycleWatch) {
+async fn requeue_takes_too_long(lifecycle: &LifecycleWatch) {
     lifecycle.reached(Phase::Stopping).await;
-    tokio::time::sleep(HAND_BACK_TIMEOUT).await;
+    tokio::time::sleep(REQUEUE_TIMEOUT).await;
 }

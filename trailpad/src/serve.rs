@@ -5,15 +5,15 @@ use std::io::IsTerminal;
 use prometheus::Registry;
 use trailpad_common::admin::{Admin, AdminError, NewWebhook, Role, Webhook, one_time_link};
 use trailpad_common::email::Email;
-use trailpad_common::lifecycle::{Lifecycle, Readiness};
-use trailpad_common::token::NewToken;
+use trailpad_common::runtime::lifecycle::{Lifecycle, Readiness};
+use trailpad_common::webhook::token::NewToken;
 use trailpad_dashboard::DashboardServer;
 use trailpad_gateway::GatewayServer;
 use trailpad_worker::Worker;
 
 use crate::config::{Engines, ServeConfig};
 use crate::engines::{admin, sign_in};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::otlp::{self, TraceConfig};
 use crate::roles::{run_worker, store_tasks};
 use crate::welcome::Welcome;
@@ -28,7 +28,7 @@ const URL_FILE: &str = "first-webhook-url";
 const LINK_FILE: &str = "first-sign-in-url";
 
 /// Runs gateway, worker and dashboard until they are told to stop.
-pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(), Failure> {
+pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(), Error> {
     let ServeConfig { gateway, worker, engines, .. } = config;
     let lock = engines.data_dir.lock()?;
     for migration in engines.migrate(&lock).await? {
@@ -37,7 +37,7 @@ pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(
     let (tracer, exporting) = otlp::start(traces, "serve")?;
     let (lifecycle, registry) = (Lifecycle::default(), Registry::new());
     let queue = engines.queue("serve", worker.retry_schedule.delays())?;
-    let store = engines.store(store_tasks(worker.lanes))?;
+    let store = engines.store(store_tasks(worker.concurrency))?;
     let drain_timeout = gateway.drain_timeout;
     let (directory, traffic) = (engines.directory()?, engines.traffic()?);
     let server = GatewayServer::start(
@@ -80,8 +80,8 @@ pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(
     };
     welcome(&engines, &public_url, dashboard.url(), &ops, first)?;
 
-    let gateway = async { Ok::<(), Failure>(server.run().await?) };
-    let dashboard = async { Ok::<(), Failure>(dashboard.run().await?) };
+    let gateway = async { Ok::<(), Error>(server.run().await?) };
+    let dashboard = async { Ok::<(), Error>(dashboard.run().await?) };
     tokio::try_join!(gateway, dashboard, run_worker(worker, &watch))?;
     exporting.flush().await;
     tracing::info!("everything in hand is settled; what is still in the queue is stored next time");
@@ -93,7 +93,7 @@ pub async fn serve(config: ServeConfig, traces: Option<TraceConfig>) -> Result<(
 async fn first_webhook(
     admin: &dyn Admin,
     owner: &Email,
-) -> Result<Option<(Webhook, NewToken)>, Failure> {
+) -> Result<Option<(Webhook, NewToken)>, Error> {
     if !admin.webhooks(None).await?.is_empty() {
         return Ok(None);
     }
@@ -112,7 +112,7 @@ async fn first_webhook(
     Ok(Some((admin.create_webhook(&new).await?, token)))
 }
 
-fn is_there_or_made<T>(made: Result<T, AdminError>) -> Result<(), Failure> {
+fn is_there_or_made<T>(made: Result<T, AdminError>) -> Result<(), Error> {
     match made {
         Ok(_) | Err(AdminError::Conflict(_)) => Ok(()),
         Err(error) => Err(error.into()),
@@ -134,7 +134,7 @@ fn welcome(
     dashboard_url: &str,
     ops: &str,
     first: Option<First>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     if std::io::stdout().is_terminal() {
         let secrets = first.as_ref().map(|first| (&*first.url, &*first.link));
         let (places, data_dir) = (&*engines.places(), engines.store_dir());

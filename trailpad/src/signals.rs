@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
-use trailpad_common::lifecycle::{Lifecycle, Phase};
+use trailpad_common::runtime::lifecycle::{Lifecycle, Phase};
 
 /// Follows SIGTERM and SIGINT from now on.
 ///

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 
 use crate::hint::program;
 
@@ -56,7 +56,7 @@ impl fmt::Display for Welcome<'_> {
 
 impl Welcome<'_> {
     fn first(&self, f: &mut fmt::Formatter<'_>, url: &str, link: &str) -> fmt::Result {
-        let now = Instant::now().to_datetime().format("%Y-%m-%dT%H:%M:%SZ");
+        let now = Timestamp::now().to_datetime().format("%Y-%m-%dT%H:%M:%SZ");
         writeln!(
             f,
             "  {BOLD}Your first webhook{PLAIN}. Its URL holds a secret token and is shown this once:\n"

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use trailpad_common::activity::OnUnknownMember;
 use trailpad_common::failure::{Cause, Failure, Reason};
 use trailpad_common::id::MemberId;
-use trailpad_common::instant::Instant;
-use trailpad_common::ports::{MemberQuery, NewActivity, Resolution};
+use trailpad_common::store::{MemberQuery, NewActivity, Resolution};
+use trailpad_common::timestamp::Timestamp;
 
 use crate::decode::Item;
 
@@ -56,7 +56,7 @@ pub fn assign<'a>(
 /// An activity ready for the store, with what is needed to settle it otherwise.
 pub struct Assigned<'a> {
     pub new: NewActivity<'a>,
-    pub envelope: trailpad_common::envelope::Envelope<'a>,
+    pub envelope: trailpad_common::queue::envelope::Envelope<'a>,
 }
 
 impl<'a> Assigned<'a> {
@@ -99,21 +99,21 @@ fn owner<'r>(
 }
 
 /// What was accepted while somebody was a member is still theirs after they have left.
-fn was_member(ended_at: Option<Instant>, received_at: Instant) -> bool {
+fn was_member(ended_at: Option<Timestamp>, received_at: Timestamp) -> bool {
     ended_at.is_none_or(|ended_at| received_at < ended_at)
 }
 
 #[cfg(test)]
 mod tests {
     use trailpad_common::activity::{Activity, Handling, Limits};
-    use trailpad_common::envelope::Envelope;
     use trailpad_common::id::{ActivityId, ProjectId, WebhookId};
-    use trailpad_common::ports::ResolvedMember;
+    use trailpad_common::queue::envelope::Envelope;
+    use trailpad_common::store::ResolvedMember;
 
     use super::*;
 
     fn item(body: &'static str, webhook_id: WebhookId) -> Item<'static> {
-        let received_at = Instant::from_unix_micros(100);
+        let received_at = Timestamp::from_unix_micros(100);
         let id = ActivityId::received_at(received_at);
         let envelope =
             Envelope { id, webhook_id, received_at, attempt: 1, traceparent: None, activity: body };
@@ -162,7 +162,7 @@ mod tests {
     fn a_member_gets_it_also_after_leaving_if_it_was_received_before() {
         let id = MemberId::generate();
         let with_end = |end: Option<i64>| {
-            resolution(Some(ResolvedMember { id, ended_at: end.map(Instant::from_unix_micros) }))
+            resolution(Some(ResolvedMember { id, ended_at: end.map(Timestamp::from_unix_micros) }))
         };
         assert_eq!(owner_of(JANE, Some(&with_end(None))), Ok(id));
         assert_eq!(owner_of(JANE, Some(&with_end(Some(101)))), Ok(id));

@@ -1,9 +1,9 @@
 //! From messages to activities. Pure.
 
 use trailpad_common::activity::{Activity, Handling, Limits};
-use trailpad_common::envelope::{self, Envelope, Unreadable};
 use trailpad_common::failure::{Cause, Failure, Reason};
-use trailpad_common::ports::{Delivery, MessageKind};
+use trailpad_common::queue::envelope::{self, Envelope, Unreadable};
+use trailpad_common::queue::{Delivery, MessageKind};
 
 /// What the messages in hand hold.
 #[derive(Default)]

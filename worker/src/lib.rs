@@ -4,18 +4,18 @@
 //! Knows the domain and its ports, no engine and no gateway.
 
 mod assign;
+mod batch_processor;
+mod bisect;
+mod dead_letter_archiver;
 mod decode;
-mod lane;
-mod lookout;
 mod metrics;
-mod narrow;
-mod outbox;
+mod poison;
+mod queue_monitor;
+mod reroute;
 mod session;
 mod settings;
 mod spans;
-mod suspects;
 mod traffic;
-mod undertaker;
 mod worker;
 
 pub use settings::Settings;

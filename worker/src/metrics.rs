@@ -4,7 +4,7 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, exponential_buckets,
 };
-use trailpad_common::metrics as names;
+use trailpad_common::runtime::metrics as names;
 
 /// The metrics of a worker.
 #[derive(Clone)]
@@ -14,7 +14,7 @@ pub struct Metrics {
     pub duplicates: IntCounter,
     pub retried: IntCounterVec,
     pub dead_lettered: IntCounterVec,
-    pub buried: IntCounter,
+    pub archived: IntCounter,
     pub batch_activities: Histogram,
     pub store_seconds: Histogram,
     pub receipt_to_row_seconds: Histogram,
@@ -23,7 +23,7 @@ pub struct Metrics {
     pub queue_messages: IntGaugeVec,
     pub queue_age_seconds: Gauge,
     pub dead_letters_open: IntGauge,
-    pub sight_timestamp_seconds: Gauge,
+    pub queue_observed_timestamp_seconds: Gauge,
 }
 
 impl Metrics {
@@ -83,8 +83,8 @@ impl Metrics {
                 names::WORKER_DEAD_LETTERED,
                 "Activities sent to the dead-letter queue, by reason.",
             )?,
-            buried: counter(
-                names::WORKER_BURIED,
+            archived: counter(
+                names::WORKER_DEAD_LETTERS_ARCHIVED,
                 "Dead letters moved from their queue into the store.",
             )?,
             batch_activities: histogram(
@@ -117,8 +117,8 @@ impl Metrics {
                 names::DEAD_LETTERS_OPEN,
                 "Dead letters that wait for somebody, counted up to 10,000; each worker says the same.",
             )?,
-            sight_timestamp_seconds: measure(
-                names::SIGHT_TIMESTAMP_SECONDS,
+            queue_observed_timestamp_seconds: measure(
+                names::QUEUE_OBSERVED_TIMESTAMP_SECONDS,
                 "Unix time of the last look at queues and dead letters.",
             )?,
         })

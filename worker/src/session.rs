@@ -1,4 +1,4 @@
-//! A session: one subscription, and what its lanes share.
+//! A session: one subscription, and what its concurrency share.
 //!
 //! A session ends when it is told to stop or its link is lost, and everything it took is settled;
 //! then the worker begins the next. That keeps each of them simple: it never changes its mind.
@@ -9,27 +9,27 @@
 
 use std::sync::Mutex as Lock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant as Clock};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 use trailpad_common::failure::Unavailable;
-use trailpad_common::lifecycle::{Health, LifecycleWatch, Phase};
-use trailpad_common::ports::{Delivery, Subscription};
+use trailpad_common::queue::{Delivery, Subscription};
+use trailpad_common::runtime::lifecycle::{Health, LifecycleWatch, Phase};
 
 /// Deliveries of a message, never settled, before it is suspected of ending its worker.
-pub const SUSPECT_REDELIVERIES: u32 = 3;
+pub const SUSPECTED_REDELIVERIES: u32 = 3;
 /// A lane takes this much at most, whatever is in it: some 3,000 activities of usual size.
 const TAKE_BYTES_MAX: usize = 1_024 * 1_024;
 const TAKE_MESSAGES_MAX: usize = 2_000;
 
-/// What the lanes of a session share.
+/// What the concurrency of a session share.
 pub struct Session {
     intake: Mutex<Intake>,
     stop: watch::Sender<bool>,
     /// Since when the store is away.
-    away_since: Lock<Option<Clock>>,
-    is_gentle: bool,
+    away_since: Lock<Option<Instant>>,
+    is_isolated: bool,
     /// Whether the next session may be a full one.
     may_go_on: AtomicBool,
     hold_max: Duration,
@@ -55,7 +55,7 @@ impl Session {
     /// A session over a new subscription.
     pub fn new(
         subscription: Box<dyn Subscription>,
-        is_gentle: bool,
+        is_isolated: bool,
         hold_max: Duration,
         store_health: watch::Sender<Health>,
         lifecycle: LifecycleWatch,
@@ -64,8 +64,8 @@ impl Session {
             intake: Mutex::new(Intake { subscription, suspects: Vec::new() }),
             stop: watch::Sender::new(false),
             away_since: Lock::new(None),
-            is_gentle,
-            may_go_on: AtomicBool::new(!is_gentle),
+            is_isolated,
+            may_go_on: AtomicBool::new(!is_isolated),
             hold_max,
             store_health,
             lifecycle,
@@ -104,7 +104,7 @@ impl Session {
                 }
             };
             match next {
-                Ok(Some(delivery)) if !self.is_gentle && is_suspect(&delivery) => {
+                Ok(Some(delivery)) if !self.is_isolated && is_suspect(&delivery) => {
                     self.set_aside(intake, delivery);
                 }
                 Ok(next) => return next,
@@ -146,13 +146,13 @@ impl Session {
     }
 
     /// The store is away: nothing more is taken. Gives until when what is in hand may be held.
-    pub fn hold(&self, why: &Unavailable) -> Clock {
+    pub fn hold(&self, why: &Unavailable) -> Instant {
         self.stop();
         let mut away_since =
             self.away_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let since = away_since.get_or_insert_with(|| {
             warn!(reason = %why, "the store is away: holding what is in hand, which costs no attempt");
-            Clock::now()
+            Instant::now()
         });
         self.store_health.send_replace(Health::Down(why.to_string()));
         *since + self.hold_max
@@ -160,7 +160,7 @@ impl Session {
 
     /// The store has taken a batch of messages that were suspected of nothing.
     pub fn stored(&self) {
-        if self.is_gentle {
+        if self.is_isolated {
             self.may_go_on.store(true, Ordering::Release);
             self.stop();
         }
@@ -179,10 +179,10 @@ impl Session {
         });
     }
 
-    /// Ends the session, once its lanes have ended; tells whether the next must be gentle.
+    /// Ends the session, once its concurrency have ended; tells whether the next must be gentle.
     pub async fn end(&self) -> bool {
         let suspects = std::mem::take(&mut self.intake.lock().await.suspects);
-        futures_util::future::join_all(suspects.into_iter().map(Delivery::hand_back)).await;
+        futures_util::future::join_all(suspects.into_iter().map(Delivery::requeue)).await;
         self.store_is_away() || !self.may_go_on.load(Ordering::Acquire)
     }
 
@@ -192,5 +192,5 @@ impl Session {
 }
 
 fn is_suspect(delivery: &Delivery) -> bool {
-    delivery.redeliveries >= SUSPECT_REDELIVERIES
+    delivery.redeliveries >= SUSPECTED_REDELIVERIES
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trailpad_common::retry::RetrySchedule;
+use trailpad_common::failure::retry::RetrySchedule;
 
 /// The settings of a worker. Units stand in the names.
 #[derive(Clone, Debug)]
@@ -12,7 +12,7 @@ pub struct Settings {
     /// Activities stored by one statement, unless a single message has more.
     pub batch_activities_max: usize,
     /// Batches worked at a time, each on a connection of its own.
-    pub lanes: usize,
+    pub concurrency: usize,
     /// How long to wait between attempts at an activity that failed.
     pub retry_schedule: RetrySchedule,
     /// How long messages are held while the store is away, before they are given back to the
@@ -29,7 +29,7 @@ impl Default for Settings {
         Self {
             prefetch_messages: 512,
             batch_activities_max: 2_000,
-            lanes: 3,
+            concurrency: 3,
             retry_schedule: RetrySchedule::default(),
             hold_max: Duration::from_secs(600),
             store_backoff_max: Duration::from_secs(15),

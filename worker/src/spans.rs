@@ -1,16 +1,16 @@
 //! The spans of a batch: one for each activity whose trace is followed.
 
-use trailpad_common::envelope::Envelope;
 use trailpad_common::failure::Failure;
 use trailpad_common::id::ActivityId;
-use trailpad_common::instant::Instant;
-use trailpad_common::trace::{Span, SpanKind, TraceContext, Tracer};
+use trailpad_common::queue::envelope::Envelope;
+use trailpad_common::runtime::trace::{Span, SpanKind, TraceContext, Tracer};
+use trailpad_common::timestamp::Timestamp;
 
 use crate::decode::Item;
 
 /// Spans from the taking of a batch to its rows; empty where nobody follows traces.
 pub struct StoreSpans {
-    began: Instant,
+    began: Timestamp,
     open: Vec<Open>,
 }
 
@@ -30,12 +30,12 @@ impl StoreSpans {
             let context = tracer.begin(Some(parent))?;
             Some(Open { context, parent, activity: id, attempt })
         });
-        Self { began: Instant::now(), open: open.collect() }
+        Self { began: Timestamp::now(), open: open.collect() }
     }
 
     /// Records them, once each activity is stored or has failed by itself.
     pub fn end(self, tracer: &Tracer, failed: &[(Envelope<'_>, Failure)]) {
-        let ended = Instant::now();
+        let ended = Timestamp::now();
         for Open { context, parent, activity, attempt } in self.open {
             // Why stands in the log, beside this trace.
             let has_failed = failed.iter().any(|(envelope, _)| envelope.id == activity);

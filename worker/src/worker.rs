@@ -7,20 +7,21 @@ use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{info, warn};
-use trailpad_common::backoff::Backoff;
 use trailpad_common::failure::Unavailable;
-use trailpad_common::lifecycle::{Health, HealthWatch, LifecycleWatch, Phase};
-use trailpad_common::ports::{Queue, Source, Store};
-use trailpad_common::trace::Tracer;
+use trailpad_common::queue::{Queue, Source};
+use trailpad_common::runtime::backoff::Backoff;
+use trailpad_common::runtime::lifecycle::{Health, HealthWatch, LifecycleWatch, Phase};
+use trailpad_common::runtime::trace::Tracer;
+use trailpad_common::store::Store;
 use trailpad_common::traffic::TrafficLog;
 
-use crate::lane::{Context, Lane};
-use crate::lookout::{LastTaken, Lookout};
+use crate::batch_processor::{BatchProcessor, Context};
+use crate::dead_letter_archiver::DeadLetterArchiver;
 use crate::metrics::Metrics;
+use crate::queue_monitor::{LastTaken, QueueMonitor};
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::traffic::Tally;
-use crate::undertaker::Undertaker;
 
 const SUBSCRIBE_BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const SUBSCRIBE_BACKOFF_MOST: Duration = Duration::from_secs(5);
@@ -84,15 +85,15 @@ impl Worker {
     /// # Errors
     /// A part of it panicked.
     pub async fn run(self) -> Result<(), Broken> {
-        let undertaker = tokio::spawn(self.undertaker().run());
-        let lookout = tokio::spawn(self.lookout().run());
+        let archiver = tokio::spawn(self.archiver().run());
+        let monitor = tokio::spawn(self.monitor().run());
         let traffic = self.context.tally.clone().writer(self.traffic.clone());
         let mut backoff = Backoff::new(SUBSCRIBE_BACKOFF_FIRST, SUBSCRIBE_BACKOFF_MOST);
-        let mut is_gentle = true;
+        let mut is_isolated = true;
         while self.reaches_the_queue().await {
-            match self.session(is_gentle).await? {
+            match self.session(is_isolated).await? {
                 Ok(next_is_gentle) => {
-                    is_gentle = next_is_gentle;
+                    is_isolated = next_is_gentle;
                     backoff.reset();
                 }
                 Err(why) => {
@@ -104,8 +105,8 @@ impl Worker {
                 }
             }
         }
-        undertaker.await?;
-        lookout.await?;
+        archiver.await?;
+        monitor.await?;
         traffic.finish().await;
         Ok(())
     }
@@ -122,42 +123,42 @@ impl Worker {
 
     /// One session from its subscription to its last settled message; tells whether the next has to
     /// be gentle.
-    async fn session(&self, is_gentle: bool) -> Result<Result<bool, Unavailable>, Broken> {
+    async fn session(&self, is_isolated: bool) -> Result<Result<bool, Unavailable>, Broken> {
         let settings = &self.context.settings;
-        let (prefetch, lane_count) =
-            if is_gentle { (1, 1) } else { (settings.prefetch_messages, settings.lanes) };
+        let (prefetch, concurrency) =
+            if is_isolated { (1, 1) } else { (settings.prefetch_messages, settings.concurrency) };
         let subscription = match self.queue.subscribe(Source::Activities, prefetch).await {
             Ok(subscription) => subscription,
             Err(unavailable) => return Ok(Err(unavailable)),
         };
-        info!(is_gentle, prefetch, "taking activities");
+        info!(is_isolated, prefetch, "taking activities");
         let session = Arc::new(Session::new(
             subscription,
-            is_gentle,
+            is_isolated,
             settings.hold_max,
             self.store_health.clone(),
             self.context.lifecycle.clone(),
         ));
-        let mut lanes = JoinSet::new();
-        for _ in 0..lane_count {
-            lanes.spawn(self.lane().run(session.clone()));
+        let mut processors = JoinSet::new();
+        for _ in 0..concurrency {
+            processors.spawn(self.batch_processor().run(session.clone()));
         }
-        while let Some(ended) = lanes.join_next().await {
+        while let Some(ended) = processors.join_next().await {
             ended?;
         }
         Ok(Ok(session.end().await))
     }
 
-    fn lane(&self) -> Lane {
-        Lane { context: self.context.clone(), publisher: self.queue.publisher() }
+    fn batch_processor(&self) -> BatchProcessor {
+        BatchProcessor { context: self.context.clone(), publisher: self.queue.publisher() }
     }
 
-    fn lookout(&self) -> Lookout {
-        Lookout { queue: self.queue.clone(), context: self.context.clone() }
+    fn monitor(&self) -> QueueMonitor {
+        QueueMonitor { queue: self.queue.clone(), context: self.context.clone() }
     }
 
-    fn undertaker(&self) -> Undertaker {
-        Undertaker {
+    fn archiver(&self) -> DeadLetterArchiver {
+        DeadLetterArchiver {
             queue: self.queue.clone(),
             store: self.context.store.clone(),
             metrics: self.context.metrics.clone(),

@@ -14,7 +14,7 @@ pub struct Limits {
     /// The text of one number: `jsonb` keeps every digit.
     pub number_bytes_max: usize,
     /// The text of `startTime` and `endTime`, each.
-    pub instant_bytes_max: usize,
+    pub timestamp_bytes_max: usize,
 }
 
 /// Objects and arrays inside one another, the activity itself included.
@@ -30,7 +30,7 @@ impl Limits {
         label_bytes_max: 512,
         external_id_bytes_max: 512,
         number_bytes_max: 64,
-        instant_bytes_max: 64,
+        timestamp_bytes_max: 64,
     };
 
     /// What a worker holds the queue to: nothing that a version or a setting can change, because
@@ -41,6 +41,6 @@ impl Limits {
         label_bytes_max: usize::MAX,
         external_id_bytes_max: usize::MAX,
         number_bytes_max: usize::MAX,
-        instant_bytes_max: usize::MAX,
+        timestamp_bytes_max: usize::MAX,
     };
 }

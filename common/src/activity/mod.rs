@@ -3,20 +3,20 @@
 //! Gateway and worker read a payload with the same function, so what the first accepts the second
 //! understands. No I/O here: every rule is a function of the bytes.
 
-mod fault;
 mod field;
 mod limits;
-mod walk;
+mod parser;
+mod payload_error;
 
 use std::borrow::Cow;
 
 use utoipa::ToSchema;
 
-pub use fault::{Code, Finding, Refusal};
 pub use limits::Limits;
+pub use payload_error::{Code, Finding, PayloadError};
 
 use crate::email::Email;
-use crate::instant::Instant;
+use crate::timestamp::Timestamp;
 
 /// An activity, borrowing from the sender's JSON where nothing had to be decoded.
 //
@@ -32,10 +32,10 @@ pub struct Activity<'a> {
     pub description: Option<Cow<'a, str>>,
     /// When the activity started: an ISO 8601 date and time, with `Z` or an offset.
     #[schema(value_type = String, format = DateTime)]
-    pub start_time: Instant,
+    pub start_time: Timestamp,
     /// When it ended; not before it started.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub end_time: Option<Instant>,
+    pub end_time: Option<Timestamp>,
     /// What caused it.
     #[schema(max_length = 512)]
     pub trigger: Option<Cow<'a, str>>,
@@ -108,13 +108,13 @@ impl<'a> Activity<'a> {
     /// Reads a payload in one pass over every token of it.
     ///
     /// # Errors
-    /// A [`Refusal`]: not JSON, not an object, or every fault of its shape at once.
+    /// A [`PayloadError`]: not JSON, not an object, or every fault of its shape at once.
     pub fn parse(
         body: &'a [u8],
         handling: Handling,
         limits: &Limits,
-    ) -> Result<Parsed<'a>, Refusal> {
-        walk::parse(body, handling, limits)
+    ) -> Result<Parsed<'a>, PayloadError> {
+        parser::parse(body, handling, limits)
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn parse(body: &str) -> Result<Parsed<'_>, Refusal> {
+fn parse(body: &str) -> Result<Parsed<'_>, PayloadError> {
     Activity::parse(body.as_bytes(), Handling::Lenient, &Limits::INGRESS)
 }
 
@@ -16,7 +16,7 @@ fn with(extra: &str) -> String {
 /// Pointer and code of every fault.
 fn faults(body: &str) -> Vec<(String, Code)> {
     match parse(body) {
-        Err(Refusal::Faults(faults)) => {
+        Err(PayloadError::Faults(faults)) => {
             faults.into_iter().map(|fault| (fault.pointer, fault.code)).collect()
         }
         other => panic!("{body}: {other:?}"),
@@ -147,9 +147,9 @@ fn an_unknown_field_is_a_warning_or_with_strict_handling_a_fault() {
     let warnings = parse(&body).expect("accepted").warnings;
     assert_eq!(warnings.len(), 2);
     assert!(warnings[0].detail.contains("did you mean startTime?"), "{warnings:?}");
-    let refusal =
+    let error =
         Activity::parse(body.as_bytes(), Handling::Strict, &Limits::INGRESS).expect_err("refused");
-    let Refusal::Faults(faults) = refusal else { panic!("{refusal:?}") };
+    let PayloadError::Faults(faults) = error else { panic!("{error:?}") };
     assert_eq!(
         faults.iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(),
         ["/start_time", "/colour"]
@@ -171,7 +171,7 @@ fn what_is_told_is_bounded_however_much_is_wrong() {
 #[test]
 fn no_finding_quotes_a_value() {
     let body = r#"{"title":" ","startTime":"SECRET","endTime":"SECRET","memberEmail":"SECRET","metadata":"SECRET","description":7}"#;
-    let Err(Refusal::Faults(faults)) = parse(body) else { panic!() };
+    let Err(PayloadError::Faults(faults)) = parse(body) else { panic!() };
     assert!(faults.iter().all(|fault| !fault.detail.contains("SECRET")), "{faults:?}");
 }
 
@@ -218,7 +218,7 @@ fn what_is_not_json_tells_line_and_column() {
         ("\u{feff}{}", (1, 1)),
     ] {
         match parse(body) {
-            Err(Refusal::NotJson { line, column, .. }) => {
+            Err(PayloadError::NotJson { line, column, .. }) => {
                 assert_eq!((line, column), at, "{body:?}")
             }
             other => panic!("{body:?}: {other:?}"),
@@ -226,14 +226,14 @@ fn what_is_not_json_tells_line_and_column() {
     }
     assert!(matches!(
         Activity::parse(b"{\"title\":\"\xff\"}", Handling::Lenient, &Limits::INGRESS),
-        Err(Refusal::NotJson { line: 1, column: 11, .. })
+        Err(PayloadError::NotJson { line: 1, column: 11, .. })
     ));
 }
 
 #[test]
 fn other_json_than_an_object_is_told_so() {
     for body in ["[]", "\"title\"", "1", "null", "true", "[{\"title\":\"T\"}]"] {
-        assert_eq!(parse(body), Err(Refusal::NotAnObject), "{body}");
+        assert_eq!(parse(body), Err(PayloadError::NotAnObject), "{body}");
     }
 }
 
@@ -280,7 +280,7 @@ proptest! {
         let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok() && std::str::from_utf8(&bytes).is_ok();
         prop_assert!(is_json || ours.is_err());
         if is_json {
-            prop_assert!(!matches!(ours, Err(Refusal::NotJson { .. })), "serde_json reads {:?}", String::from_utf8_lossy(&bytes));
+            prop_assert!(!matches!(ours, Err(PayloadError::NotJson { .. })), "serde_json reads {:?}", String::from_utf8_lossy(&bytes));
         }
     }
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::AdminError;
 use crate::email::Email;
 use crate::id::{ActivityId, WebhookId, WorkspaceId};
-use crate::instant::Instant;
+use crate::timestamp::Timestamp;
 
 /// Which dead letters; what is not named does not matter.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,7 +21,7 @@ pub struct DeadLetterFilter {
     /// Only those that wait for the member of this address.
     pub member_email: Option<Email>,
     /// Only those that were given up before this.
-    pub dead_before: Option<Instant>,
+    pub dead_before: Option<Timestamp>,
     /// Not only the open ones, but also those that were settled, replayed or discarded.
     pub with_ended: bool,
 }
@@ -30,7 +30,7 @@ pub struct DeadLetterFilter {
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
     /// The dead letter that the page begins after.
-    pub after: Option<(Instant, ActivityId)>,
+    pub after: Option<(Timestamp, ActivityId)>,
     /// At most so many.
     pub limit: u32,
     /// Whether the payloads are wanted too.
@@ -75,7 +75,7 @@ impl DeadLetterState {
 
 /// A dead letter in its table.
 #[derive(Clone, Debug, PartialEq)]
-pub struct BuriedLetter {
+pub struct StoredDeadLetter {
     /// The activity's identifier.
     pub id: ActivityId,
     /// Its webhook, unless it is unreadable.
@@ -91,11 +91,11 @@ pub struct BuriedLetter {
     /// Attempts spent.
     pub attempts: u32,
     /// When it was received, unless it is unreadable.
-    pub received_at: Option<Instant>,
+    pub received_at: Option<Timestamp>,
     /// The W3C trace context of its request.
     pub traceparent: Option<String>,
     /// When it was given up.
-    pub dead_at: Instant,
+    pub dead_at: Timestamp,
     /// What has become of it.
     pub state: DeadLetterState,
     /// The sender's JSON, or the unreadable bytes; none where it was not asked for.
@@ -108,7 +108,7 @@ pub enum Action {
     /// It was published once more, at this time; a death after it is a new one.
     Replay {
         /// Taken before the message was published.
-        published_at: Instant,
+        published_at: Timestamp,
     },
     /// It is not wanted.
     Discard,
@@ -132,7 +132,7 @@ pub trait DeadLetterAdmin: Send + Sync {
         &self,
         filter: &DeadLetterFilter,
         page: Page,
-    ) -> Result<Vec<BuriedLetter>, AdminError>;
+    ) -> Result<Vec<StoredDeadLetter>, AdminError>;
 
     /// How many there are, counted up to `count_max`.
     async fn count_dead_letters(

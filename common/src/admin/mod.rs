@@ -1,8 +1,9 @@
 //! What people do with workspaces, members, projects and webhooks, and what they look at: the
 //! ports behind the command line and the dashboard.
 
-mod arrivals;
+mod activities;
 mod dead_letters;
+pub mod replay;
 mod retention;
 mod sign_in;
 
@@ -11,15 +12,15 @@ use async_trait::async_trait;
 use crate::email::Email;
 use crate::failure::Unavailable;
 use crate::id::{ActivityId, MemberId, ProjectId, WebhookId, WorkspaceId};
-use crate::instant::Instant;
-use crate::token::{PresentedToken, PublicId};
+use crate::timestamp::Timestamp;
+use crate::webhook::token::{PresentedToken, PublicId};
 
-pub use arrivals::{ActivityQuery, ActivityScope, Arrivals, ListedActivity, Traffic};
+pub use activities::{ActivityQueries, ActivityQuery, ActivityScope, ListedActivity, Traffic};
 pub use dead_letters::{
-    Action, BuriedLetter, DeadLetterAdmin, DeadLetterFilter, DeadLetterState, Page,
+    Action, DeadLetterAdmin, DeadLetterFilter, DeadLetterState, Page, StoredDeadLetter,
 };
 pub use retention::{Cutoffs, Purged, Retention};
-pub use sign_in::{Person, SignIn, one_time_link};
+pub use sign_in::{Identity, SignIn, one_time_link};
 
 /// Why an operation was not carried out; each is a sentence for the person who asked.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -70,7 +71,7 @@ pub struct Workspace {
     /// Its name, unique in the store.
     pub name: String,
     /// When it was made.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 /// A member of a workspace.
@@ -83,7 +84,7 @@ pub struct Member {
     /// Its role.
     pub role: Role,
     /// When it joined.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 /// A project of a workspace.
@@ -94,7 +95,7 @@ pub struct Project {
     /// Its name, unique in the workspace.
     pub name: String,
     /// When it was made.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 /// A webhook to be made.
@@ -130,9 +131,9 @@ pub struct Webhook {
     /// The part of its token that is no secret.
     pub public_id: PublicId,
     /// When it was made.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
     /// When it was revoked.
-    pub revoked_at: Option<Instant>,
+    pub revoked_at: Option<Timestamp>,
     /// Another one after each change of its token.
     pub revision: i64,
 }
@@ -173,9 +174,9 @@ pub struct StoredActivity {
     /// `description`
     pub description: Option<String>,
     /// `startTime`
-    pub start_time: Instant,
+    pub start_time: Timestamp,
     /// `endTime`
-    pub end_time: Option<Instant>,
+    pub end_time: Option<Timestamp>,
     /// `trigger`
     pub trigger: Option<String>,
     /// `event`
@@ -187,9 +188,9 @@ pub struct StoredActivity {
     /// `metadata`
     pub metadata: Option<Box<serde_json::value::RawValue>>,
     /// When its content was received.
-    pub received_at: Instant,
+    pub received_at: Timestamp,
     /// When its row was made.
-    pub stored_at: Instant,
+    pub stored_at: Timestamp,
 }
 
 /// The operations. What does not exist or clashes is told in a sentence. A workspace is meant by
@@ -270,7 +271,7 @@ pub trait Admin: Send + Sync {
         id: WebhookId,
         revision: i64,
         token: PresentedToken,
-        old_valid_until: Instant,
+        old_valid_until: Timestamp,
     ) -> Result<Webhook, AdminError>;
 
     /// Revokes a webhook, for ever.

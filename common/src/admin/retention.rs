@@ -3,15 +3,15 @@
 use async_trait::async_trait;
 
 use super::AdminError;
-use crate::instant::Instant;
+use crate::timestamp::Timestamp;
 
 /// Before when things may go; what has none stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cutoffs {
     /// Activities that were received before this, and the dead letters that they settle.
-    pub activities: Option<Instant>,
+    pub activities: Option<Timestamp>,
     /// Dead letters that were given up before this, and settled or discarded.
-    pub dead_letters: Option<Instant>,
+    pub dead_letters: Option<Timestamp>,
 }
 
 /// How many of each.

@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use super::{AdminError, Role};
 use crate::email::Email;
 use crate::id::{MemberId, WorkspaceId};
-use crate::instant::Instant;
 use crate::secret::NewSecret;
-use crate::token::SecretHash;
+use crate::secret::SecretHash;
+use crate::timestamp::Timestamp;
 
 /// A member who is signed in, or could be by a link.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Person {
+pub struct Identity {
     /// Its workspace.
     pub workspace_id: WorkspaceId,
     /// That workspace's name.
@@ -42,7 +42,7 @@ pub async fn one_time_link(
     email: &Email,
 ) -> Result<String, AdminError> {
     let secret = NewSecret::generate();
-    let until = Instant::from_unix_micros(Instant::now().unix_micros() + LINK_VALID_MICROS);
+    let until = Timestamp::from_unix_micros(Timestamp::now().unix_micros() + LINK_VALID_MICROS);
     sign_in.invite(workspace, email, secret.hash, until).await?;
     Ok(format!("/invite/{}", secret.reveal()))
 }
@@ -57,11 +57,11 @@ pub trait SignIn: Send + Sync {
         workspace: WorkspaceId,
         email: &Email,
         link: SecretHash,
-        valid_until: Instant,
+        valid_until: Timestamp,
     ) -> Result<(), AdminError>;
 
     /// Whom a link signs in; none: it is unknown, used or too old.
-    async fn invited(&self, link: SecretHash) -> Result<Option<Person>, AdminError>;
+    async fn invited(&self, link: SecretHash) -> Result<Option<Identity>, AdminError>;
 
     /// Uses a link up and begins a session with it; sessions that are over are deleted. False: the
     /// link is not valid.
@@ -69,7 +69,7 @@ pub trait SignIn: Send + Sync {
         &self,
         link: SecretHash,
         session: SecretHash,
-        valid_until: Instant,
+        valid_until: Timestamp,
     ) -> Result<bool, AdminError>;
 
     /// The memberships of an address that have a password, and its hash (a PHC string), the
@@ -89,11 +89,11 @@ pub trait SignIn: Send + Sync {
         &self,
         member: MemberId,
         session: SecretHash,
-        valid_until: Instant,
+        valid_until: Timestamp,
     ) -> Result<(), AdminError>;
 
     /// Whose session it is; none: it is unknown or over, or the membership has ended.
-    async fn session(&self, session: SecretHash) -> Result<Option<Person>, AdminError>;
+    async fn session(&self, session: SecretHash) -> Result<Option<Identity>, AdminError>;
 
     /// Ends a session.
     async fn end_session(&self, session: SecretHash) -> Result<(), AdminError>;

@@ -10,9 +10,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::debug;
 
-use super::{Counts, KEPT, RefusedRequest, TrafficLog, span_of};
+use super::{Counts, KEPT, RejectedRequest, TrafficLog, span_of};
 use crate::id::WebhookId;
-use crate::instant::Instant;
+use crate::timestamp::Timestamp;
 
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ pub struct Unwritten {
     /// If they can't be written, they are added up.
     counts: HashMap<WebhookId, Counts>,
     /// If they can't be written, they are dropped.
-    pub refused: Vec<RefusedRequest>,
+    pub refused: Vec<RejectedRequest>,
 }
 
 impl Unwritten {
@@ -39,7 +39,7 @@ impl Unwritten {
             return;
         }
         let counts: Vec<_> = self.counts.iter().map(|(id, counts)| (*id, *counts)).collect();
-        let recording = log.record(Instant::now(), &counts, &self.refused);
+        let recording = log.record(Timestamp::now(), &counts, &self.refused);
         let recorded = timeout(WRITE_TIMEOUT, recording).await;
         self.refused.clear();
         match recorded {
@@ -89,17 +89,17 @@ async fn write_until(
         };
         take(&mut unwritten);
         unwritten.write(&*log).await;
-        forget_old(&*log, &mut forgot_in, Instant::now()).await;
+        forget_old(&*log, &mut forgot_in, Timestamp::now()).await;
     }
 }
 
 /// Once a span, because counts grow old by the span; where it fails, the next one does it.
-async fn forget_old(log: &dyn TrafficLog, forgot_in: &mut Option<Instant>, now: Instant) {
+async fn forget_old(log: &dyn TrafficLog, forgot_in: &mut Option<Timestamp>, now: Timestamp) {
     let span = span_of(now);
     if forgot_in.replace(span) == Some(span) {
         return;
     }
-    let forgetting = log.forget(Instant::from(now.to_datetime() - KEPT));
+    let forgetting = log.forget(Timestamp::from(now.to_datetime() - KEPT));
     if !matches!(timeout(WRITE_TIMEOUT, forgetting).await, Ok(Ok(()))) {
         debug!("old traffic can't be forgotten now");
     }
@@ -121,17 +121,17 @@ mod tests {
         hangs: bool,
         failures: Mutex<u32>,
         counts: Mutex<Vec<(WebhookId, Counts)>>,
-        refused: Mutex<Vec<RefusedRequest>>,
-        forgotten: Mutex<Vec<Instant>>,
+        refused: Mutex<Vec<RejectedRequest>>,
+        forgotten: Mutex<Vec<Timestamp>>,
     }
 
     #[async_trait]
     impl TrafficLog for Log {
         async fn record(
             &self,
-            _at: Instant,
+            _at: Timestamp,
             counts: &[(WebhookId, Counts)],
-            refused: &[RefusedRequest],
+            refused: &[RejectedRequest],
         ) -> Result<(), Unavailable> {
             if self.hangs {
                 std::future::pending::<()>().await;
@@ -146,15 +146,15 @@ mod tests {
             Ok(())
         }
 
-        async fn forget(&self, before: Instant) -> Result<(), Unavailable> {
+        async fn forget(&self, before: Timestamp) -> Result<(), Unavailable> {
             self.forgotten.lock().expect("no panic").push(before);
             Ok(())
         }
     }
 
-    fn request() -> RefusedRequest {
-        let (webhook_id, at) = (WebhookId::generate(), Instant::now());
-        RefusedRequest { webhook_id, at, problem: "{}".into() }
+    fn request() -> RejectedRequest {
+        let (webhook_id, at) = (WebhookId::generate(), Timestamp::now());
+        RejectedRequest { webhook_id, at, problem: "{}".into() }
     }
 
     const ACCEPTED: Counts = Counts { accepted: 1, refused: 0, stored: 0, dead: 0 };
@@ -185,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_older_than_thirty_days_is_forgotten_once_in_each_span() {
         let (log, mut forgot_in) = (Log::default(), None);
-        let instant = |text: &str| Instant::parse(text).expect(text).instant;
+        let instant = |text: &str| Timestamp::parse(text).expect(text).timestamp;
         for now in ["2024-08-31T11:30:00Z", "2024-08-31T11:39:59Z", "2024-08-31T11:40:01Z"] {
             forget_old(&log, &mut forgot_in, instant(now)).await;
         }

@@ -2,14 +2,14 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::html;
-use trailpad_common::admin::Person;
+use trailpad_common::admin::Identity;
 
-use super::see;
+use super::redirect;
 use super::sign_in::member_of;
 use crate::error::PageError;
 use crate::layout::{Place, csrf, notice, page};
 use crate::password;
-use crate::session::{Post, Viewer};
+use crate::session::{SignedForm, Viewer};
 use crate::state::Dashboard;
 
 const NOT_CURRENT: &str = "That is not your current password: go back and write it again, or ask an \
@@ -17,7 +17,7 @@ const NOT_CURRENT: &str = "That is not your current password: go back and write 
 
 /// Whether the current password has to be named: it proves that it is still the member who sits
 /// there. Whoever came by a link may have forgotten it.
-fn must_name_current(person: &Person) -> bool {
+fn must_name_current(person: &Identity) -> bool {
     person.has_password && !person.by_link
 }
 
@@ -55,7 +55,7 @@ pub async fn show(viewer: Viewer, request: HttpRequest) -> HttpResponse {
 pub async fn set_password(
     dashboard: web::Data<Dashboard>,
     request: HttpRequest,
-    post: Post,
+    post: SignedForm,
 ) -> Result<HttpResponse, PageError> {
     let password = post.fields.raw("password");
     if let Some(fault) = password::fault(password) {
@@ -70,5 +70,5 @@ pub async fn set_password(
     let hash = password::hash(password.to_owned()).await?;
     let sign_in = &dashboard.stores.sign_in;
     sign_in.set_password(person.member_id, &hash, post.viewer.session).await?;
-    Ok(see("/account?done"))
+    Ok(redirect("/account?done"))
 }

@@ -2,13 +2,13 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
-use trailpad_common::admin::{ActivityQuery, ActivityScope, Arrivals, ListedActivity};
+use trailpad_common::admin::{ActivityQueries, ActivityQuery, ActivityScope, ListedActivity};
 use trailpad_common::id::ActivityId;
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 
+use super::live_rows;
 use super::pretty::pretty;
 use super::search::{Found, Wanted, search};
-use super::stream;
 use crate::error::PageError;
 use crate::fields::Fields;
 use crate::layout::{Place, choices, empty, page, time};
@@ -67,7 +67,10 @@ pub async fn list(
 }
 
 /// A page, and where the next one begins.
-async fn page_of(arrivals: &dyn Arrivals, query: &ActivityQuery) -> Result<Found, PageError> {
+async fn page_of(
+    arrivals: &dyn ActivityQueries,
+    query: &ActivityQuery,
+) -> Result<Found, PageError> {
     // One more than is shown: it tells whether there is another page.
     let one_more = ActivityQuery { limit: query.limit + 1, ..query.clone() };
     let mut activities = arrivals.page(&one_more).await?;
@@ -87,7 +90,7 @@ pub async fn stream(
     let fields = Fields::parse(request.query_string().as_bytes());
     let (query, wanted) = query(&viewer, &fields)?;
     match wanted.is_all() {
-        true => stream::of(dashboard, viewer, ActivityQuery { after: None, ..query }),
+        true => live_rows::of(dashboard, viewer, ActivityQuery { after: None, ..query }),
         false => Err(PageError::NotFound),
     }
 }
@@ -215,22 +218,22 @@ fn query(viewer: &Viewer, fields: &Fields) -> Result<(ActivityQuery, Wanted), Pa
 }
 
 /// Midnight of a day such as `2024-08-03`, in UTC.
-fn day_began(day: &str) -> Result<Instant, PageError> {
-    let parsed = Instant::parse(&format!("{day}T00:00:00Z"));
-    parsed.map(|parsed| parsed.instant).map_err(|_| {
+fn day_began(day: &str) -> Result<Timestamp, PageError> {
+    let parsed = Timestamp::parse(&format!("{day}T00:00:00Z"));
+    parsed.map(|parsed| parsed.timestamp).map_err(|_| {
         PageError::Refused("That is not a day: go back and write one such as 2024-08-03".into())
     })
 }
 
 /// Where the next page begins, in a link.
-pub fn format_place((at, id): (Instant, ActivityId)) -> String {
+pub fn format_place((at, id): (Timestamp, ActivityId)) -> String {
     format!("{}.{id}", at.unix_micros())
 }
 
-pub fn parse_place(text: &str) -> Result<(Instant, ActivityId), PageError> {
+pub fn parse_place(text: &str) -> Result<(Timestamp, ActivityId), PageError> {
     let parse = || {
         let (micros, id) = text.split_once('.')?;
-        Some((Instant::from_unix_micros(micros.parse().ok()?), id.parse().ok()?))
+        Some((Timestamp::from_unix_micros(micros.parse().ok()?), id.parse().ok()?))
     };
     parse().ok_or(PageError::NotFound)
 }

@@ -1,19 +1,19 @@
 //! Replaying and discarding dead letters: those that are selected, or all that match.
 
-use std::time::{Duration, Instant as Clock};
+use std::time::{Duration, Instant};
 
 use actix_web::{HttpResponse, web};
 use trailpad_common::admin::DeadLetterFilter;
+use trailpad_common::admin::replay::{PageOutcome, ReplayError, discard_page, replay_page};
 use trailpad_common::id::ActivityId;
-use trailpad_common::instant::Instant;
-use trailpad_common::repair::{PageRepaired, ReplayError, discard_page, replay_page};
+use trailpad_common::timestamp::Timestamp;
 
 use super::dead_letters::{filter, of_workspace};
-use super::see;
+use super::redirect;
 use crate::error::PageError;
 use crate::fields::Fields;
 use crate::layout::counted;
-use crate::session::{Post, Viewer};
+use crate::session::{SignedForm, Viewer};
 use crate::state::{Dashboard, PUBLISH_TIMEOUT};
 
 const SELECTED_MAX: usize = 50;
@@ -29,8 +29,11 @@ enum What {
 }
 
 /// `POST /dead-letters`
-pub async fn act(dashboard: web::Data<Dashboard>, post: Post) -> Result<HttpResponse, PageError> {
-    let Post { viewer, fields } = &post;
+pub async fn act(
+    dashboard: web::Data<Dashboard>,
+    post: SignedForm,
+) -> Result<HttpResponse, PageError> {
+    let SignedForm { viewer, fields } = &post;
     viewer.must_manage()?;
     let query = Fields::parse(fields.raw("query").as_bytes());
     let (what, filters) = match fields.raw("do") {
@@ -40,7 +43,7 @@ pub async fn act(dashboard: web::Data<Dashboard>, post: Post) -> Result<HttpResp
         "discard-all" => (What::Discard, vec![matching(viewer, fields, &query)?]),
         _ => return Err(PageError::NotFound),
     };
-    let (began, mut total) = (Clock::now(), PageRepaired::default());
+    let (began, mut total) = (Instant::now(), PageOutcome::default());
     for filter in &filters {
         let mut after = None;
         while began.elapsed() < WORKING_MAX {
@@ -57,7 +60,7 @@ pub async fn act(dashboard: web::Data<Dashboard>, post: Post) -> Result<HttpResp
         What::Replay => format!("replayed.{}.{}", total.done, total.unreadable),
         What::Discard => format!("discarded.{}.0", total.done),
     };
-    Ok(see(&format!("/dead-letters?{}", query.with("done", Some(&done)))))
+    Ok(redirect(&format!("/dead-letters?{}", query.with("done", Some(&done)))))
 }
 
 /// Each that is selected, if it is one of this workspace.
@@ -79,9 +82,9 @@ fn matching(
     fields: &Fields,
     query: &Fields,
 ) -> Result<DeadLetterFilter, PageError> {
-    let seen = Instant::parse(fields.raw("seen")).map_err(|_| PageError::Forged)?;
+    let seen = Timestamp::parse(fields.raw("seen")).map_err(|_| PageError::Forged)?;
     let open = DeadLetterFilter { with_ended: false, ..filter(viewer, query)? };
-    Ok(DeadLetterFilter { dead_before: Some(seen.instant), ..open })
+    Ok(DeadLetterFilter { dead_before: Some(seen.timestamp), ..open })
 }
 
 async fn step(
@@ -89,8 +92,8 @@ async fn step(
     viewer: &Viewer,
     what: What,
     filter: &DeadLetterFilter,
-    after: Option<(Instant, ActivityId)>,
-) -> Result<PageRepaired, PageError> {
+    after: Option<(Timestamp, ActivityId)>,
+) -> Result<PageOutcome, PageError> {
     let (store, by) = (&*dashboard.stores.dead_letters, viewer.person.email.as_str());
     match what {
         What::Discard => Ok(discard_page(store, filter, after, STEP_LETTERS, by).await?),

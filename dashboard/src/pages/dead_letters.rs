@@ -2,10 +2,10 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
-use trailpad_common::admin::{BuriedLetter, DeadLetterFilter, DeadLetterState, Page};
+use trailpad_common::admin::{DeadLetterFilter, DeadLetterState, Page, StoredDeadLetter};
 use trailpad_common::failure::Reason;
 use trailpad_common::id::WebhookId;
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 
 use super::activities::{format_place, parse_place};
 use super::dead_letter_actions::done_sentence;
@@ -28,7 +28,7 @@ pub async fn list(
     let fields = Fields::parse(request.query_string().as_bytes());
     let (filter, store) = (filter(&viewer, &fields)?, &dashboard.stores.dead_letters);
     // Taken before the list is read.
-    let seen = Instant::now();
+    let seen = Timestamp::now();
     let after = fields.get("after").map(parse_place).transpose()?;
     let wanted = Page { after, limit: PAGE_ROWS + 1, with_payload: false };
     let mut letters = store.dead_letters(&filter, wanted).await?;
@@ -171,7 +171,7 @@ async fn filters(
     })
 }
 
-fn table(letters: &[BuriedLetter]) -> Markup {
+fn table(letters: &[StoredDeadLetter]) -> Markup {
     html! { div.scroll { table {
         thead { tr {
             th scope="col" { input.js-only type="checkbox" data-all="id" aria-label="Select all of this page"; }

@@ -3,11 +3,11 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::html;
 
-use super::see;
+use super::redirect;
 use crate::error::PageError;
 use crate::fields::Fields;
 use crate::layout::{Place, csrf, done, page};
-use crate::session::{Post, Viewer};
+use crate::session::{SignedForm, Viewer};
 use crate::state::Dashboard;
 
 /// `GET /settings`
@@ -32,10 +32,10 @@ pub async fn show(viewer: Viewer, request: HttpRequest) -> HttpResponse {
 /// `POST /settings`
 pub async fn rename(
     dashboard: web::Data<Dashboard>,
-    post: Post,
+    post: SignedForm,
 ) -> Result<HttpResponse, PageError> {
     post.viewer.must_manage()?;
     let name = post.fields.name("name", "A workspace")?;
     dashboard.stores.admin.rename_workspace(post.viewer.workspace(), &name).await?;
-    Ok(see("/settings?done=renamed"))
+    Ok(redirect("/settings?done=renamed"))
 }

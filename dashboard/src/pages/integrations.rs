@@ -6,14 +6,14 @@ use actix_web::{HttpResponse, web};
 use maud::{Markup, html};
 use trailpad_common::admin::{NewWebhook, Traffic, Webhook};
 use trailpad_common::id::WebhookId;
-use trailpad_common::instant::Instant;
-use trailpad_common::token::NewToken;
+use trailpad_common::timestamp::Timestamp;
+use trailpad_common::webhook::token::NewToken;
 
 use super::snippets;
 use crate::chart::{Day, day_began};
 use crate::error::PageError;
 use crate::layout::{Place, csrf, empty, not_all_shown, page, shown, time};
-use crate::session::{Post, Viewer};
+use crate::session::{SignedForm, Viewer};
 use crate::state::Dashboard;
 
 /// `GET /settings/integrations`
@@ -21,10 +21,10 @@ pub async fn list(
     dashboard: web::Data<Dashboard>,
     viewer: Viewer,
 ) -> Result<HttpResponse, PageError> {
-    let (stores, now) = (&dashboard.stores, Instant::now());
+    let (stores, now) = (&dashboard.stores, Timestamp::now());
     let workspace_id = viewer.workspace();
     let webhooks = stores.admin.webhooks(Some(viewer.workspace())).await?;
-    let last: HashMap<WebhookId, Instant> =
+    let last: HashMap<WebhookId, Timestamp> =
         stores.arrivals.last_activities(workspace_id).await?.into_iter().collect();
     let ids: Vec<WebhookId> = shown(&webhooks).iter().map(|webhook| webhook.id).collect();
     let mut traffic: HashMap<WebhookId, Vec<Traffic>> = HashMap::new();
@@ -97,7 +97,7 @@ pub async fn new(
 /// `POST /settings/integrations`
 pub async fn create(
     dashboard: web::Data<Dashboard>,
-    post: Post,
+    post: SignedForm,
 ) -> Result<HttpResponse, PageError> {
     let viewer = &post.viewer;
     viewer.must_manage()?;

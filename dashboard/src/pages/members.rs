@@ -5,13 +5,13 @@ use maud::{Markup, html};
 use trailpad_common::admin::{AdminError, DeadLetterFilter, Member, Role, one_time_link};
 use trailpad_common::email::Email;
 
-use super::see;
+use super::redirect;
 use crate::error::PageError;
 use crate::fields::Fields;
 use crate::layout::{
     COUNT_MAX, Place, at_most, csrf, done, not_all_shown, notice, page, shown, time,
 };
-use crate::session::{Post, Viewer};
+use crate::session::{SignedForm, Viewer};
 use crate::state::Dashboard;
 
 const ROLES: [Role; 3] = [Role::Member, Role::Admin, Role::Owner];
@@ -29,7 +29,7 @@ pub async fn list(
 /// `POST /settings/members`: adds a member, or makes another link for one who is there.
 pub async fn invite(
     dashboard: web::Data<Dashboard>,
-    post: Post,
+    post: SignedForm,
 ) -> Result<HttpResponse, PageError> {
     let viewer = &post.viewer;
     viewer.must_manage()?;
@@ -62,7 +62,7 @@ pub async fn invite(
 /// `POST /settings/members/role`
 pub async fn set_role(
     dashboard: web::Data<Dashboard>,
-    post: Post,
+    post: SignedForm,
 ) -> Result<HttpResponse, PageError> {
     post.viewer.must_manage()?;
     let email = post.fields.email("email")?;
@@ -70,22 +70,22 @@ pub async fn set_role(
     may_give(&post.viewer, role)?;
     may_change(&dashboard, &post.viewer, &email).await?;
     dashboard.stores.admin.set_role(post.viewer.workspace(), &email, role).await?;
-    Ok(see("/settings/members?done=role"))
+    Ok(redirect("/settings/members?done=role"))
 }
 
 /// `POST /settings/members/remove`
 pub async fn remove(
     dashboard: web::Data<Dashboard>,
-    post: Post,
+    post: SignedForm,
 ) -> Result<HttpResponse, PageError> {
     post.viewer.must_manage()?;
     let email = post.fields.email("email")?;
     may_change(&dashboard, &post.viewer, &email).await?;
     dashboard.stores.admin.end_member(post.viewer.workspace(), &email).await?;
-    Ok(see("/settings/members?done=removed"))
+    Ok(redirect("/settings/members?done=removed"))
 }
 
-fn role_of(post: &Post) -> Option<Role> {
+fn role_of(post: &SignedForm) -> Option<Role> {
     post.fields.get("role").and_then(Role::named)
 }
 

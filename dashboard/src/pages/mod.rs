@@ -6,13 +6,13 @@ pub mod dead_letter_actions;
 pub mod dead_letters;
 pub mod general;
 pub mod integrations;
+mod live_rows;
 pub mod members;
 mod pretty;
 pub mod projects;
 mod search;
 pub mod sign_in;
 mod snippets;
-mod stream;
 pub mod webhook;
 pub mod webhook_actions;
 
@@ -20,6 +20,6 @@ use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 
 /// Shows another page after something was done.
-fn see(path: &str) -> HttpResponse {
+fn redirect(path: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
 }

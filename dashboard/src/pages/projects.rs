@@ -4,11 +4,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use maud::html;
 use trailpad_common::id::ProjectId;
 
-use super::see;
+use super::redirect;
 use crate::error::PageError;
 use crate::fields::Fields;
 use crate::layout::{Place, csrf, done, empty, not_all_shown, page, shown, time};
-use crate::session::{Post, Viewer};
+use crate::session::{SignedForm, Viewer};
 use crate::state::Dashboard;
 
 /// `GET /settings/projects`
@@ -55,23 +55,23 @@ pub async fn list(
 /// `POST /settings/projects`
 pub async fn create(
     dashboard: web::Data<Dashboard>,
-    post: Post,
+    post: SignedForm,
 ) -> Result<HttpResponse, PageError> {
     post.viewer.must_manage()?;
     let name = post.fields.name("name", "A project")?;
     dashboard.stores.admin.create_project(post.viewer.workspace(), &name).await?;
-    Ok(see("/settings/projects?done=created"))
+    Ok(redirect("/settings/projects?done=created"))
 }
 
 /// `POST /settings/projects/{id}`
 pub async fn rename(
     dashboard: web::Data<Dashboard>,
     id: web::Path<String>,
-    post: Post,
+    post: SignedForm,
 ) -> Result<HttpResponse, PageError> {
     post.viewer.must_manage()?;
     let id: ProjectId = id.parse().map_err(|_| PageError::NotFound)?;
     let name = post.fields.name("name", "A project")?;
     dashboard.stores.admin.rename_project(post.viewer.workspace(), id, &name).await?;
-    Ok(see("/settings/projects?done=renamed"))
+    Ok(redirect("/settings/projects?done=renamed"))
 }

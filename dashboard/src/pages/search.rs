@@ -2,11 +2,11 @@
 //! member's activities within a project, and one that did would cost every insert; so a search
 //! looks at rows, newest first, and stops after so many: a person may then go on from there.
 
-use std::time::{Duration, Instant as Clock};
+use std::time::{Duration, Instant};
 
-use trailpad_common::admin::{ActivityQuery, AdminError, Arrivals, ListedActivity};
+use trailpad_common::admin::{ActivityQueries, ActivityQuery, AdminError, ListedActivity};
 use trailpad_common::id::{ActivityId, MemberId, ProjectId};
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 
 /// Rows of the first step; each further step takes twice as many, up to the most.
 const FIRST_ROWS: u32 = 100;
@@ -43,7 +43,7 @@ pub struct Found {
     /// At most as many as were asked for.
     pub activities: Vec<ListedActivity>,
     /// The last row that was looked at, if there may be more below.
-    pub looked_down_to: Option<(Instant, ActivityId)>,
+    pub looked_down_to: Option<(Timestamp, ActivityId)>,
 }
 
 /// Those that are wanted of a query's rows; at most as many as the query's limit.
@@ -51,11 +51,11 @@ pub struct Found {
 /// # Errors
 /// The store is away.
 pub async fn search(
-    arrivals: &dyn Arrivals,
+    arrivals: &dyn ActivityQueries,
     query: &ActivityQuery,
     wanted: &Wanted,
 ) -> Result<Found, AdminError> {
-    let began = Clock::now();
+    let began = Instant::now();
     let mut step = ActivityQuery { limit: FIRST_ROWS, ..query.clone() };
     let (mut activities, mut looked_at) = (Vec::new(), 0);
     loop {

@@ -2,20 +2,20 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
-use trailpad_common::admin::Person;
+use trailpad_common::admin::Identity;
 use trailpad_common::email::Email;
 use trailpad_common::id::MemberId;
 use trailpad_common::secret::NewSecret;
-use trailpad_common::token::SecretHash;
+use trailpad_common::secret::SecretHash;
 
-use super::see;
+use super::redirect;
 use crate::client;
 use crate::error::PageError;
 use crate::fields::Fields;
 use crate::layout::plain;
-use crate::next::local;
 use crate::password;
-use crate::session::{OpenPost, Post, SESSION_SECONDS, cookie, no_cookie};
+use crate::return_to::local;
+use crate::session::{AnonymousForm, SESSION_SECONDS, SignedForm, cookie, no_cookie};
 use crate::state::{Dashboard, seconds_from_now};
 
 /// `GET /sign-in`
@@ -28,7 +28,7 @@ pub async fn form(request: HttpRequest) -> HttpResponse {
 pub async fn sign_in(
     dashboard: web::Data<Dashboard>,
     request: HttpRequest,
-    OpenPost(fields): OpenPost,
+    AnonymousForm(fields): AnonymousForm,
 ) -> Result<HttpResponse, PageError> {
     let email = fields.email("email")?;
     let next = local(fields.raw("next"));
@@ -78,10 +78,10 @@ pub async fn member_of(
 /// `POST /sign-out`
 pub async fn sign_out(
     dashboard: web::Data<Dashboard>,
-    post: Post,
+    post: SignedForm,
 ) -> Result<HttpResponse, PageError> {
     dashboard.stores.sign_in.end_session(post.viewer.session).await?;
-    let mut response = see("/sign-in");
+    let mut response = redirect("/sign-in");
     response
         .add_cookie(&no_cookie())
         .map_err(|_| PageError::Internal("a cookie could not be set"))?;
@@ -105,7 +105,7 @@ pub async fn invitation(
 pub async fn accept(
     dashboard: web::Data<Dashboard>,
     link: web::Path<String>,
-    _: OpenPost,
+    _: AnonymousForm,
 ) -> Result<HttpResponse, PageError> {
     let secret = NewSecret::generate();
     let until = seconds_from_now(SESSION_SECONDS);
@@ -117,7 +117,7 @@ pub async fn accept(
 }
 
 fn signed_in(dashboard: &Dashboard, secret: &NewSecret, next: &str) -> HttpResponse {
-    let mut response = see(next);
+    let mut response = redirect(next);
     // Fails only for a value that no header can have.
     let _ = response.add_cookie(&cookie(secret.reveal(), &dashboard.dashboard_url));
     response
@@ -151,7 +151,7 @@ fn sign_in_form(failed_for: Option<&str>, next: &str) -> Markup {
     }
 }
 
-fn invitation_form(person: &Person) -> Markup {
+fn invitation_form(person: &Identity) -> Markup {
     html! {
         h1 { "Welcome to " (person.workspace) }
         p { "This link signs you in as " strong { (person.email) } ", once." }

@@ -6,12 +6,12 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use trailpad_common::admin::{ActivityQuery, ActivityScope, Webhook};
 use trailpad_common::id::{ActivityId, WebhookId};
-use trailpad_common::instant::Instant;
-use trailpad_common::traffic::{Counts, RefusedRequest};
+use trailpad_common::timestamp::Timestamp;
+use trailpad_common::traffic::{Counts, RejectedRequest};
 
 use super::activities::list_of;
 use super::integrations::{status, test_button};
-use super::stream;
+use super::live_rows;
 use crate::chart::{Day, day_began};
 use crate::error::PageError;
 use crate::fields::Fields;
@@ -40,7 +40,7 @@ pub async fn show(
     request: HttpRequest,
 ) -> Result<HttpResponse, PageError> {
     let webhook = find(&dashboard, &viewer, &id).await?;
-    let (arrivals, now) = (&dashboard.stores.arrivals, Instant::now());
+    let (arrivals, now) = (&dashboard.stores.arrivals, Timestamp::now());
     let workspace_id = viewer.workspace();
     let traffic = arrivals.traffic(workspace_id, &[webhook.id], day_began(now)).await?;
     let day = Day::of(traffic.iter(), now);
@@ -74,7 +74,7 @@ pub async fn show(
         section.card { (day.settled()) }
         h2 { "Latest activities" }
         (list_of(&activities, Some(&stream), ("No activity yet", &html! {
-            "Post one to the webhook’s URL, or send a test activity."
+            "SignedForm one to the webhook’s URL, or send a test activity."
         })))
         p { a href=(format!("/activities?webhook={}", webhook.id)) { "All activities of this webhook" } }
         h2 { "Latest refused requests" }
@@ -94,7 +94,7 @@ pub async fn stream(
 ) -> Result<HttpResponse, PageError> {
     let webhook = find(&dashboard, &viewer, &id).await?;
     let query = latest(&viewer, webhook.id);
-    stream::of(dashboard, viewer, query)
+    live_rows::of(dashboard, viewer, query)
 }
 
 fn latest(viewer: &Viewer, webhook_id: WebhookId) -> ActivityQuery {
@@ -129,7 +129,7 @@ struct Finding {
     detail: String,
 }
 
-fn refused_table(refused: &[RefusedRequest]) -> Markup {
+fn refused_table(refused: &[RejectedRequest]) -> Markup {
     html! { div.scroll tabindex="0" role="region" aria-label="Latest refused requests" { table {
         thead { tr { th scope="col" { "Time" } th scope="col" { "Answer" } th scope="col" { "What the sender was told" } } }
         tbody { @for request in refused { tr {

@@ -1,18 +1,18 @@
 //! What can be done with a webhook: a test activity, another name, another token, its end.
 
 use actix_web::{HttpResponse, web};
-use trailpad_common::envelope::{Batch, Envelope};
 use trailpad_common::id::ActivityId;
-use trailpad_common::instant::Instant;
-use trailpad_common::ports::{Destination, MessageKind};
-use trailpad_common::token::NewToken;
+use trailpad_common::queue::envelope::{Batch, Envelope};
+use trailpad_common::queue::{Destination, MessageKind};
+use trailpad_common::timestamp::Timestamp;
 use trailpad_common::traffic::Counts;
+use trailpad_common::webhook::token::NewToken;
 
 use super::integrations::new_url;
-use super::see;
+use super::redirect;
 use super::webhook::find;
 use crate::error::PageError;
-use crate::session::Post;
+use crate::session::SignedForm;
 use crate::state::{Dashboard, PUBLISH_TIMEOUT, seconds_from_now};
 
 const GRACE_SECONDS_MAX: i64 = 30 * 24 * 60 * 60;
@@ -21,7 +21,7 @@ type Shared = web::Data<Dashboard>;
 type Answer = Result<HttpResponse, PageError>;
 
 /// `POST /webhooks/{id}/test`: an activity through the queue, as any other.
-pub async fn test(dashboard: Shared, id: web::Path<String>, post: Post) -> Answer {
+pub async fn test(dashboard: Shared, id: web::Path<String>, post: SignedForm) -> Answer {
     post.viewer.must_manage()?;
     let webhook = find(&dashboard, &post.viewer, &id).await?;
     if webhook.revoked_at.is_some() {
@@ -29,7 +29,7 @@ pub async fn test(dashboard: Shared, id: web::Path<String>, post: Post) -> Answe
             "The webhook is revoked: it takes no more activities".into(),
         ));
     }
-    let (id, now) = (ActivityId::received_at(Instant::now()), Instant::now());
+    let (id, now) = (ActivityId::received_at(Timestamp::now()), Timestamp::now());
     let activity = serde_json::json!({
         "title": "Test activity",
         "description": format!("Sent from the dashboard by {}.", post.viewer.person.email),
@@ -58,20 +58,20 @@ pub async fn test(dashboard: Shared, id: web::Path<String>, post: Post) -> Answe
     // As a gateway would count it; like there, best effort.
     let counts = [(webhook.id, Counts { accepted: 1, ..Counts::default() })];
     let _ = dashboard.stores.traffic.record(now, &counts, &[]).await;
-    Ok(see(&format!("/webhooks/{}?sent={id}", webhook.id)))
+    Ok(redirect(&format!("/webhooks/{}?sent={id}", webhook.id)))
 }
 
 /// `POST /webhooks/{id}/rename`
-pub async fn rename(dashboard: Shared, id: web::Path<String>, post: Post) -> Answer {
+pub async fn rename(dashboard: Shared, id: web::Path<String>, post: SignedForm) -> Answer {
     post.viewer.must_manage()?;
     let webhook = find(&dashboard, &post.viewer, &id).await?;
     let name = post.fields.name("name", "A webhook")?;
     dashboard.stores.admin.rename_webhook(webhook.id, &name).await?;
-    Ok(see(&format!("/webhooks/{}?done=renamed", webhook.id)))
+    Ok(redirect(&format!("/webhooks/{}?done=renamed", webhook.id)))
 }
 
 /// `POST /webhooks/{id}/rotate`
-pub async fn rotate(dashboard: Shared, id: web::Path<String>, post: Post) -> Answer {
+pub async fn rotate(dashboard: Shared, id: web::Path<String>, post: SignedForm) -> Answer {
     post.viewer.must_manage()?;
     let webhook = find(&dashboard, &post.viewer, &id).await?;
     let grace = post.fields.get("grace").and_then(|seconds| seconds.parse::<i64>().ok());
@@ -87,9 +87,9 @@ pub async fn rotate(dashboard: Shared, id: web::Path<String>, post: Post) -> Ans
 }
 
 /// `POST /webhooks/{id}/revoke`
-pub async fn revoke(dashboard: Shared, id: web::Path<String>, post: Post) -> Answer {
+pub async fn revoke(dashboard: Shared, id: web::Path<String>, post: SignedForm) -> Answer {
     post.viewer.must_manage()?;
     let webhook = find(&dashboard, &post.viewer, &id).await?;
     dashboard.stores.admin.revoke_webhook(webhook.id).await?;
-    Ok(see(&format!("/webhooks/{}?done=revoked", webhook.id)))
+    Ok(redirect(&format!("/webhooks/{}?done=revoked", webhook.id)))
 }

@@ -8,7 +8,7 @@ use std::error::Error as _;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 use trailpad_common::failure::Unavailable;
-use trailpad_common::ports::StoreError;
+use trailpad_common::store::StoreError;
 
 /// What an SQLSTATE says of the batch it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

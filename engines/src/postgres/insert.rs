@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use deadpool_postgres::Object;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
-use trailpad_common::fold::{FoldedRow, fold, replaces};
-use trailpad_common::ports::{Inserted, NewActivity};
+use trailpad_common::store::coalesce::{CoalescedRow, coalesce, replaces};
+use trailpad_common::store::{Inserted, NewActivity};
 use uuid::Uuid;
 
 const INSERT: &str = r#"
@@ -44,9 +44,10 @@ pub(super) async fn insert(
     client: &mut Object,
     batch: &[NewActivity<'_>],
 ) -> Result<Inserted, Error> {
-    let rows = fold(batch);
+    let rows = coalesce(batch);
     let columns = Columns::of(rows.iter());
-    let replacing: Vec<&FoldedRow<'_, '_>> = rows.iter().filter(|row| is_replacing(row)).collect();
+    let replacing: Vec<&CoalescedRow<'_, '_>> =
+        rows.iter().filter(|row| is_replacing(row)).collect();
     let (stored, replaced) = if replacing.is_empty() {
         // A single statement is a transaction by itself.
         (columns.execute(client, INSERT).await?, 0)
@@ -63,7 +64,7 @@ pub(super) async fn insert(
 }
 
 /// Only a row with a key can replace another.
-fn is_replacing(row: &FoldedRow<'_, '_>) -> bool {
+fn is_replacing(row: &CoalescedRow<'_, '_>) -> bool {
     row.content.activity.external_id.is_some() && replaces(row.content)
 }
 
@@ -88,7 +89,7 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn of<'r>(rows: impl Iterator<Item = &'r FoldedRow<'a, 'a>>) -> Self
+    fn of<'r>(rows: impl Iterator<Item = &'r CoalescedRow<'a, 'a>>) -> Self
     where
         'a: 'r,
     {

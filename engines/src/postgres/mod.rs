@@ -2,14 +2,14 @@
 
 mod admin;
 mod connect;
-mod directory;
 mod error;
 mod insert;
 mod migrate;
 mod store;
+mod webhook_feed;
 
 pub use admin::PostgresAdmin;
 pub use connect::{BadUrl, Config};
-pub use directory::PostgresDirectory;
 pub use migrate::migrate;
 pub use store::PostgresStore;
+pub use webhook_feed::PostgresWebhookFeed;

@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Pool};
 use tokio_postgres::CancelToken;
 use tokio_postgres::types::{ToSql, Type};
-use trailpad_common::dead_letter::last_deaths;
 use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
-use trailpad_common::ports::{
+use trailpad_common::queue::dead_letter::last_deaths;
+use trailpad_common::store::{
     DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, ResolvedMember, Store, StoreError,
 };
 use uuid::Uuid;
@@ -37,7 +37,7 @@ LEFT JOIN members m ON m.workspace_id = p.workspace_id AND m.email = q.email
 
 /// A later death of what was there is open again, and is the one that is kept: after a replay it is
 /// the same activity, and under the same Idempotency-Key another may have been posted.
-const BURY: &str = "
+const ARCHIVE: &str = "
 INSERT INTO dead_letters (id, webhook_id, external_id, received_at, traceparent, attempts, reason,
                           error, payload, dead_at, member_email, replaces)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::int[],
@@ -146,9 +146,9 @@ impl Store for PostgresStore {
         Err(Unavailable("PostgreSQL found a conflict again and again".into()).into())
     }
 
-    async fn bury(&self, dead: &[DeadLetter]) -> Result<(), StoreError> {
+    async fn archive_dead_letters(&self, dead: &[DeadLetter]) -> Result<(), StoreError> {
         let dead = last_deaths(dead);
-        let time = |at: trailpad_common::instant::Instant| at.to_datetime();
+        let time = |at: trailpad_common::timestamp::Timestamp| at.to_datetime();
         let ids: Vec<Uuid> = dead.iter().map(|letter| letter.id.uuid()).collect();
         let webhooks: Vec<Option<Uuid>> =
             dead.iter().map(|letter| letter.webhook_id.map(|id| id.uuid())).collect();
@@ -183,7 +183,7 @@ impl Store for PostgresStore {
         ];
         let mut lease = self.lease().await?;
         let (client, cancel) = lease.client()?;
-        let answer = client.execute_typed(BURY, parameters);
+        let answer = client.execute_typed(ARCHIVE, parameters);
         let answer = in_time(STATEMENT_TIMEOUT, cancel, answer).await?;
         answer.map_err(|error| store_error(&error))?;
         lease.release();

@@ -12,9 +12,9 @@ use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tracing::{info, warn};
-use trailpad_common::backoff::Backoff;
 use trailpad_common::failure::Unavailable;
-use trailpad_common::lifecycle::{Health, HealthWatch};
+use trailpad_common::runtime::backoff::Backoff;
+use trailpad_common::runtime::lifecycle::{Health, HealthWatch};
 
 use super::error::explain;
 use super::topology::Topology;

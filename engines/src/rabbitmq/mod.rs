@@ -15,8 +15,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lapin::uri::AMQPUri;
 use trailpad_common::failure::Unavailable;
-use trailpad_common::lifecycle::HealthWatch;
-use trailpad_common::ports::{Depths, Destination, Publisher, Queue, Source, Subscription};
+use trailpad_common::queue::{Depths, Destination, Publisher, Queue, Source, Subscription};
+use trailpad_common::runtime::lifecycle::HealthWatch;
 
 use error::explain;
 use link::{CALL_TIMEOUT, Link, Target};

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
-use trailpad_common::ports::{Destination, MessageKind, PublishError, Publisher};
+use trailpad_common::queue::{Destination, MessageKind, PublishError, Publisher};
 
 use super::error::explain;
 use super::link::{CALL_TIMEOUT, Link};

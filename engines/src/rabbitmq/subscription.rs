@@ -12,7 +12,7 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use trailpad_common::failure::{Reason, Unavailable};
-use trailpad_common::ports::{Delivery, MessageKind, Settle, Subscription};
+use trailpad_common::queue::{Delivery, MessageKind, Settle, Subscription};
 
 use super::error::explain;
 use super::link::{CALL_TIMEOUT, Link};
@@ -97,7 +97,7 @@ impl Settle for RabbitSettle {
         let _ = self.0.ack(BasicAckOptions::default()).await;
     }
 
-    async fn hand_back(&self) {
+    async fn requeue(&self) {
         let _ = self.0.nack(BasicNackOptions { multiple: false, requeue: true }).await;
     }
 }

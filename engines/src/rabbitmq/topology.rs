@@ -8,8 +8,8 @@ use std::time::Duration;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::{Channel, Connection};
-use trailpad_common::ports::{Depths, Destination};
-use trailpad_common::retry::delay_name;
+use trailpad_common::failure::retry::delay_name;
+use trailpad_common::queue::{Depths, Destination};
 
 /// Deliveries before the broker dead-letters an activity's message by itself: a last resort far
 /// behind the worker's own rule for messages that end their worker.

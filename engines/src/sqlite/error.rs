@@ -2,7 +2,7 @@
 
 use rusqlite::{Error, ErrorCode};
 use trailpad_common::failure::Unavailable;
-use trailpad_common::ports::StoreError;
+use trailpad_common::store::StoreError;
 
 /// Whose fault an error is: a row's only where it surely is (sqlite.org/rescode.html).
 pub(super) fn store_error(error: &Error) -> StoreError {

@@ -1,9 +1,9 @@
 //! The statements that store a batch, row by row in one transaction.
 
 use rusqlite::{Result, Transaction, params};
-use trailpad_common::fold::{FoldedRow, fold, replaces};
-use trailpad_common::instant::Instant;
-use trailpad_common::ports::{Inserted, NewActivity};
+use trailpad_common::store::coalesce::{CoalescedRow, coalesce, replaces};
+use trailpad_common::store::{Inserted, NewActivity};
+use trailpad_common::timestamp::Timestamp;
 
 const INSERT: &str = r#"
 INSERT INTO activities (id, content_id, replaces, webhook_id, project_id, member_id, external_id,
@@ -25,9 +25,9 @@ WHERE webhook_id = ?12 AND external_id = ?13 AND ?1 NOT IN (id, content_id)
 
 /// Stores a batch; the caller commits.
 pub(super) fn insert(transaction: &Transaction<'_>, batch: &[NewActivity<'_>]) -> Result<Inserted> {
-    let stored_at = Instant::now().unix_micros();
+    let stored_at = Timestamp::now().unix_micros();
     let (mut stored, mut replaced) = (0, 0);
-    for row in fold(batch) {
+    for row in coalesce(batch) {
         let is_new = insert_row(transaction, &row, stored_at)?;
         stored += is_new;
         if is_new == 0 && replaces(row.content) {
@@ -40,7 +40,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, batch: &[NewActivity<'_>]) -
 
 fn insert_row(
     transaction: &Transaction<'_>,
-    row: &FoldedRow<'_, '_>,
+    row: &CoalescedRow<'_, '_>,
     stored_at: i64,
 ) -> Result<u64> {
     let (new, activity) = (row.content, &row.content.activity);
@@ -55,7 +55,7 @@ fn insert_row(
         activity.title,
         activity.description,
         activity.start_time.unix_micros(),
-        activity.end_time.map(Instant::unix_micros),
+        activity.end_time.map(Timestamp::unix_micros),
         activity.trigger,
         activity.event,
         activity.metadata,
@@ -75,7 +75,7 @@ fn replace_row(transaction: &Transaction<'_>, new: &NewActivity<'_>) -> Result<u
         activity.title,
         activity.description,
         activity.start_time.unix_micros(),
-        activity.end_time.map(Instant::unix_micros),
+        activity.end_time.map(Timestamp::unix_micros),
         activity.trigger,
         activity.event,
         activity.metadata,

@@ -6,16 +6,16 @@
 
 mod admin;
 mod data_dir;
-mod directory;
 mod error;
 mod file;
 mod insert;
 mod migrate;
 mod queue;
 mod store;
+mod webhook_feed;
 
 pub use admin::SqliteAdmin;
 pub use data_dir::{DataDir, DataDirError, ServeLock};
-pub use directory::SqliteDirectory;
 pub use queue::SqliteQueue;
 pub use store::SqliteStore;
+pub use webhook_feed::SqliteWebhookFeed;

@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
 use trailpad_common::failure::Unavailable;
-use trailpad_common::instant::Instant;
-use trailpad_common::ports::{
+use trailpad_common::store::{
     DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, ResolvedMember, Store, StoreError,
 };
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::data_dir::DataDir;
@@ -24,7 +24,7 @@ WHERE w.id = ?1
 
 /// A later death of what was there is open again, and is the one that is kept: after a replay it is
 /// the same activity, and under the same Idempotency-Key another may have been posted.
-const BURY: &str = "
+const ARCHIVE: &str = "
 INSERT INTO dead_letters (id, webhook_id, external_id, received_at, traceparent, attempts, reason,
                           error, payload, dead_at, stored_at, member_email, replaces)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
@@ -81,14 +81,18 @@ impl Store for SqliteStore {
         stored.map_err(|error: rusqlite::Error| store_error(&error))
     }
 
-    async fn bury(&self, dead: &[DeadLetter]) -> std::result::Result<(), StoreError> {
-        let buried = self.database.with(|connection| {
+    async fn archive_dead_letters(
+        &self,
+        dead: &[DeadLetter],
+    ) -> std::result::Result<(), StoreError> {
+        let archived = self.database.with(|connection| {
             let transaction = connection.transaction()?;
-            let stored_at = Instant::now().unix_micros();
-            dead.iter().try_for_each(|letter| bury(&transaction, letter, stored_at))?;
+            let stored_at = Timestamp::now().unix_micros();
+            dead.iter()
+                .try_for_each(|letter| archive_dead_letters(&transaction, letter, stored_at))?;
             transaction.commit()
         });
-        buried.map_err(|error| store_error(&error))
+        archived.map_err(|error| store_error(&error))
     }
 
     async fn open_dead_letters(&self, count_max: u32) -> std::result::Result<u64, StoreError> {
@@ -108,7 +112,7 @@ fn resolve(connection: &Connection, query: &MemberQuery) -> Result<Option<Resolu
 }
 
 fn resolution(row: &Row<'_>) -> Result<Resolution> {
-    let ended_at = row.get::<_, Option<i64>>(3)?.map(Instant::from_unix_micros);
+    let ended_at = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_unix_micros);
     let member = row.get::<_, Option<Uuid>>(2)?;
     Ok(Resolution {
         project_id: row.get::<_, Uuid>(0)?.into(),
@@ -117,12 +121,16 @@ fn resolution(row: &Row<'_>) -> Result<Resolution> {
     })
 }
 
-fn bury(connection: &Connection, letter: &DeadLetter, stored_at: i64) -> Result<()> {
-    connection.prepare_cached(BURY)?.execute(params![
+fn archive_dead_letters(
+    connection: &Connection,
+    letter: &DeadLetter,
+    stored_at: i64,
+) -> Result<()> {
+    connection.prepare_cached(ARCHIVE)?.execute(params![
         letter.id.uuid(),
         letter.webhook_id.map(|id| id.uuid()),
         letter.external_id,
-        letter.received_at.map(Instant::unix_micros),
+        letter.received_at.map(Timestamp::unix_micros),
         letter.traceparent,
         letter.attempts,
         letter.reason.as_str(),

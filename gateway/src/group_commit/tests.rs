@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc as channel, oneshot};
-use trailpad_common::envelope;
+use trailpad_common::queue::envelope;
 
 use super::*;
 use crate::admission::Admission;
@@ -45,7 +45,7 @@ fn bench(slots: usize, batch_bytes_max: usize, waiting_max: usize, timeout: Dura
 
 impl Bench {
     fn submit(&self, activity: &'static str) -> tokio::task::JoinHandle<Outcome> {
-        let received_at = Instant::now();
+        let received_at = Timestamp::now();
         let submission = Submission {
             id: ActivityId::received_at(received_at),
             webhook_id: WebhookId::generate(),

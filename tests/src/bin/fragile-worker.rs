@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use trailpad_common::lifecycle::Lifecycle;
-use trailpad_common::ports::{
+use trailpad_common::runtime::lifecycle::Lifecycle;
+use trailpad_common::runtime::trace::Tracer;
+use trailpad_common::store::{
     DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, Store, StoreError,
 };
-use trailpad_common::trace::Tracer;
 use trailpad_engines::postgres::{Config, PostgresAdmin, PostgresStore};
 use trailpad_engines::rabbitmq::RabbitQueue;
 use trailpad_worker::{Settings, Worker};
@@ -32,8 +32,8 @@ impl Store for Fragile {
         self.0.insert(batch).await
     }
 
-    async fn bury(&self, dead: &[DeadLetter]) -> Result<(), StoreError> {
-        self.0.bury(dead).await
+    async fn archive_dead_letters(&self, dead: &[DeadLetter]) -> Result<(), StoreError> {
+        self.0.archive_dead_letters(dead).await
     }
 
     async fn open_dead_letters(&self, count_max: u32) -> Result<u64, StoreError> {

@@ -1,11 +1,11 @@
 //! Dead letters: kept once, found by what they are, marked by who dealt with them.
 
-use trailpad_common::admin::{Action, BuriedLetter, DeadLetterFilter, DeadLetterState, Page};
+use trailpad_common::admin::{Action, DeadLetterFilter, DeadLetterState, Page, StoredDeadLetter};
 use trailpad_common::email::Email;
 use trailpad_common::failure::Reason;
 use trailpad_common::id::{ActivityId, WorkspaceId};
-use trailpad_common::instant::Instant;
-use trailpad_common::ports::DeadLetter;
+use trailpad_common::store::DeadLetter;
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::email;
@@ -15,8 +15,8 @@ fn id(id: u128) -> ActivityId {
     Uuid::from_u128(id).into()
 }
 
-pub(super) fn second(second: i64) -> Instant {
-    Instant::from_unix_micros(second * 1_000_000)
+pub(super) fn second(second: i64) -> Timestamp {
+    Timestamp::from_unix_micros(second * 1_000_000)
 }
 
 impl Fixture {
@@ -38,11 +38,11 @@ impl Fixture {
         }
     }
 
-    pub async fn bury(&self, dead: &[DeadLetter]) {
-        self.engine.store.bury(dead).await.expect("kept");
+    pub async fn archive_dead_letters(&self, dead: &[DeadLetter]) {
+        self.engine.store.archive_dead_letters(dead).await.expect("kept");
     }
 
-    async fn find(&self, filter: &DeadLetterFilter) -> Vec<BuriedLetter> {
+    async fn find(&self, filter: &DeadLetterFilter) -> Vec<StoredDeadLetter> {
         let page = Page { after: None, limit: 100, with_payload: true };
         let found = self.engine.dead_letters.dead_letters(filter, page).await.expect("listed");
         let count = async |max| self.engine.dead_letters.count_dead_letters(filter, max).await;
@@ -69,7 +69,7 @@ async fn dead_letters_are_kept_once_and_show_as_settled_when_a_copy_was_stored()
     for f in fixtures().await {
         let letters = [f.dead(1, Some("k"), 2), f.dead(2, Some("other"), 2), f.dead(3, None, 2)];
         for _ in 0..2 {
-            f.bury(&[&letters[..], &letters[..]].concat()).await;
+            f.archive_dead_letters(&[&letters[..], &letters[..]].concat()).await;
         }
         f.insert(&[f.keyed(1, 1, ' ')]).await;
         let open = async |count_max| f.engine.store.open_dead_letters(count_max).await;
@@ -91,7 +91,7 @@ async fn each_filter_finds_its_own() {
     for f in fixtures().await {
         let early = DeadLetter { member_email: None, ..f.dead(1, Some("a"), 10) };
         let late = DeadLetter { reason: Reason::RefusedByStore, ..f.dead(2, Some("b"), 20) };
-        f.bury(&[early, late, f.dead(3, None, 30)]).await;
+        f.archive_dead_letters(&[early, late, f.dead(3, None, 30)]).await;
         let none = DeadLetterFilter::default;
         let acme = f.engine.admin.workspace("Acme").await.expect("seeded").id;
         let jane: Email = email("jane@example.com");
@@ -117,7 +117,7 @@ async fn pages_go_through_all_of_them_once() {
     for f in fixtures().await {
         // Three died at the same time, so the id decides.
         let letters: Vec<_> = (1..=7).map(|n| f.dead(n, None, if n < 4 { 5 } else { 6 })).collect();
-        f.bury(&letters).await;
+        f.archive_dead_letters(&letters).await;
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
             let page = Page { after, limit: 2, with_payload: false };
@@ -135,16 +135,20 @@ async fn pages_go_through_all_of_them_once() {
 #[tokio::test]
 async fn a_replay_or_discard_ends_it_and_a_later_death_opens_it_again() {
     for f in fixtures().await {
-        f.bury(&[f.dead(1, Some("a"), 10), f.dead(2, Some("b"), 10), f.dead(3, Some("c"), 10)])
-            .await;
+        f.archive_dead_letters(&[
+            f.dead(1, Some("a"), 10),
+            f.dead(2, Some("b"), 10),
+            f.dead(3, Some("c"), 10),
+        ])
+        .await;
         f.mark(1, Action::Replay { published_at: second(20) }).await;
         f.mark(2, Action::Discard).await;
         use DeadLetterState::{Discarded, Open, Replayed};
         assert_eq!(f.states().await, [Replayed, Discarded, Open]);
-        f.bury(&[f.dead(1, Some("a"), 10)]).await;
+        f.archive_dead_letters(&[f.dead(1, Some("a"), 10)]).await;
         assert_eq!(f.states().await[0], Replayed, "the same death, delivered again");
         let again = DeadLetter { error: "still nobody".into(), ..f.dead(1, Some("a"), 30) };
-        f.bury(&[again]).await;
+        f.archive_dead_letters(&[again]).await;
         let open = f.find(&DeadLetterFilter::default()).await;
         let first = open.iter().find(|letter| letter.id == id(1)).expect("open again");
         assert_eq!((first.error.as_str(), first.dead_at), ("still nobody", second(30)));
@@ -157,7 +161,7 @@ async fn a_replay_or_discard_ends_it_and_a_later_death_opens_it_again() {
 #[tokio::test]
 async fn one_that_was_discarded_and_dies_again_later_is_open_with_what_died_last() {
     for f in fixtures().await {
-        f.bury(&[f.dead(1, Some("a"), 10)]).await;
+        f.archive_dead_letters(&[f.dead(1, Some("a"), 10)]).await;
         f.mark(1, Action::Discard).await;
         // Posted again under the same Idempotency-Key, with another address.
         let again = DeadLetter {
@@ -172,7 +176,7 @@ async fn one_that_was_discarded_and_dies_again_later_is_open_with_what_died_last
             payload: b"corrected".to_vec(),
             ..f.dead(1, Some("a"), 30)
         };
-        f.bury(&[again]).await;
+        f.archive_dead_letters(&[again]).await;
         let open = f.find(&DeadLetterFilter::default()).await;
         assert_eq!(open.len(), 1, "open again");
         let seen = &open[0];
@@ -205,7 +209,7 @@ async fn it_is_settled_exactly_if_a_replay_would_change_nothing() {
     ] {
         for f in fixtures().await {
             f.insert(&[f.keyed(1, 5, stored_mode)]).await;
-            f.bury(&[keyed(&f, 2, letter_at, letter_replaces)]).await;
+            f.archive_dead_letters(&[keyed(&f, 2, letter_at, letter_replaces)]).await;
             let case = (stored_mode, letter_replaces, letter_at);
             assert_eq!(f.states().await, [wanted], "{case:?}");
             let mode = if letter_replaces { 'R' } else { ' ' };

@@ -2,28 +2,29 @@
 
 #![allow(missing_docs, clippy::expect_used)]
 
+mod activities;
 mod admin;
-mod arrivals;
 mod dead_letters;
-mod directory;
 mod queue;
 mod retention;
 mod sign_in;
 mod store;
+mod webhook_feed;
 
 use std::sync::Arc;
 
 use tempfile::TempDir;
 use trailpad_common::admin::{
-    Admin, Arrivals, DeadLetterAdmin, NewWebhook, Retention, SignIn, Webhook,
+    ActivityQueries, Admin, DeadLetterAdmin, NewWebhook, Retention, SignIn, Webhook,
 };
 use trailpad_common::email::Email;
 use trailpad_common::id::WorkspaceId;
-use trailpad_common::ports::{DirectorySource, Store};
-use trailpad_common::token::NewToken;
+use trailpad_common::store::Store;
 use trailpad_common::traffic::TrafficLog;
-use trailpad_engines::postgres::{Config, PostgresAdmin, PostgresDirectory, PostgresStore};
-use trailpad_engines::sqlite::{DataDir, SqliteAdmin, SqliteDirectory, SqliteStore};
+use trailpad_common::webhook::WebhookFeed;
+use trailpad_common::webhook::token::NewToken;
+use trailpad_engines::postgres::{Config, PostgresAdmin, PostgresStore, PostgresWebhookFeed};
+use trailpad_engines::sqlite::{DataDir, SqliteAdmin, SqliteStore, SqliteWebhookFeed};
 use trailpad_tests::Sandbox;
 
 /// A store engine with an empty store.
@@ -35,9 +36,9 @@ struct StoreEngine {
     dead_letters: Arc<dyn DeadLetterAdmin>,
     retention: Arc<dyn Retention>,
     sign_in: Arc<dyn SignIn>,
-    arrivals: Arc<dyn Arrivals>,
+    arrivals: Arc<dyn ActivityQueries>,
     traffic: Arc<dyn TrafficLog>,
-    directory: Box<dyn DirectorySource>,
+    directory: Box<dyn WebhookFeed>,
 }
 
 /// Every store engine there is.
@@ -57,7 +58,7 @@ async fn postgres() -> StoreEngine {
         sign_in: Arc::new(PostgresAdmin::new(&config)),
         arrivals: Arc::new(PostgresAdmin::new(&config)),
         traffic: Arc::new(PostgresAdmin::new(&config)),
-        directory: Box::new(PostgresDirectory::new(config)),
+        directory: Box::new(PostgresWebhookFeed::new(config)),
     }
 }
 
@@ -72,7 +73,7 @@ fn sqlite() -> StoreEngine {
         sign_in: Arc::new(SqliteAdmin::open(&data).expect("a store")),
         arrivals: Arc::new(SqliteAdmin::open(&data).expect("a store")),
         traffic: Arc::new(SqliteAdmin::open(&data).expect("a store")),
-        directory: Box::new(SqliteDirectory::open(&data).expect("a store")),
+        directory: Box::new(SqliteWebhookFeed::open(&data).expect("a store")),
     }
 }
 

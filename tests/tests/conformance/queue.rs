@@ -5,10 +5,10 @@ use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use trailpad_common::lifecycle::Health;
-use trailpad_common::ports::{
+use trailpad_common::queue::{
     Delivery, Depths, Destination, MessageKind, PublishError, Queue, Source, Subscription,
 };
+use trailpad_common::runtime::lifecycle::Health;
 use trailpad_engines::rabbitmq::RabbitQueue;
 use trailpad_engines::sqlite::SqliteQueue;
 use trailpad_tests::servers::shared;
@@ -91,7 +91,7 @@ async fn what_is_handed_back_comes_again_and_is_counted() {
     for queue in queues().await {
         publish(&*queue, Destination::Activities, "again").await;
         let mut subscription = queue.subscribe(Source::Activities, 1).await.expect("subscribed");
-        next(&mut *subscription).await.hand_back().await;
+        next(&mut *subscription).await.requeue().await;
         let delivery = next(&mut *subscription).await;
         assert_eq!(text(&delivery), "again");
         delivery.ack().await;

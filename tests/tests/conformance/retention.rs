@@ -1,7 +1,7 @@
 //! Retention: what is old goes, a little at a time, and nothing that is open.
 
 use trailpad_common::admin::{Action, Cutoffs, DeadLetterState, Purged};
-use trailpad_common::ports::DeadLetter;
+use trailpad_common::store::DeadLetter;
 
 use super::dead_letters::second;
 use super::store::fixtures;
@@ -37,7 +37,7 @@ async fn of_dead_letters_only_those_go_that_were_dealt_with() {
         let letters = [(1, 10), (2, 10), (3, 10), (4, 10), (5, 30)];
         let letters: Vec<_> =
             letters.iter().map(|(id, at)| f.dead(*id, Some(&id.to_string()), *at)).collect();
-        f.bury(&letters).await;
+        f.archive_dead_letters(&letters).await;
         f.insert(&[f.unkeyed(1, 1)]).await;
         f.mark(2, Action::Discard).await;
         f.mark(3, Action::Replay { published_at: second(20) }).await;
@@ -52,7 +52,7 @@ async fn of_dead_letters_only_those_go_that_were_dealt_with() {
 #[tokio::test]
 async fn a_settled_dead_letter_never_looks_open_because_its_activity_went() {
     for f in fixtures().await {
-        f.bury(&[f.dead(1, Some("k"), 50)]).await;
+        f.archive_dead_letters(&[f.dead(1, Some("k"), 50)]).await;
         f.insert(&[f.unkeyed(1, 1), f.unkeyed(2, 1)]).await;
         let purged = f.engine.retention.purge(cutoffs(Some(10), None), 1).await.expect("purged");
         assert_eq!(purged, Purged { activities: 0, dead_letters: 1 }, "it goes first");
@@ -72,7 +72,7 @@ async fn a_duplicate_that_died_goes_with_the_row_that_settles_it_and_not_before(
             replaces,
             ..f.dead(number, Some("k"), 50)
         };
-        f.bury(&[letter(2, false), letter(3, true)]).await;
+        f.archive_dead_letters(&[letter(2, false), letter(3, true)]).await;
         use DeadLetterState::{Open, Settled};
         assert_eq!(f.states().await, [Settled, Open]);
         let retention = &f.engine.retention;

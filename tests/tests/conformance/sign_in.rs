@@ -1,13 +1,13 @@
 //! Sign-in: links work once and for their time, sessions end, and who has left is out.
 
 use trailpad_common::admin::{AdminError, Role};
-use trailpad_common::instant::Instant;
 use trailpad_common::secret::NewSecret;
+use trailpad_common::timestamp::Timestamp;
 
 use super::{email, store_engines};
 
-fn seconds_from_now(seconds: i64) -> Instant {
-    Instant::from_unix_micros(Instant::now().unix_micros() + seconds * 1_000_000)
+fn seconds_from_now(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_micros(Timestamp::now().unix_micros() + seconds * 1_000_000)
 }
 
 #[tokio::test]

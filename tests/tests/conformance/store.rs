@@ -3,8 +3,8 @@
 use trailpad_common::activity::{Activity, Handling, Limits, OnDuplicate};
 use trailpad_common::admin::{ActivityFilter, Role, StoredActivity};
 use trailpad_common::id::{ActivityId, WebhookId};
-use trailpad_common::instant::Instant;
-use trailpad_common::ports::{Inserted, MemberQuery, NewActivity, Resolution};
+use trailpad_common::store::{Inserted, MemberQuery, NewActivity, Resolution};
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::{StoreEngine, email, store_engines};
@@ -50,7 +50,7 @@ impl Fixture {
             webhook_id: self.webhook_id,
             project_id: self.creator.project_id,
             member_id: self.creator.creator_id,
-            received_at: Instant::from_unix_micros(at * 1_000_000),
+            received_at: Timestamp::from_unix_micros(at * 1_000_000),
             activity,
         }
     }
@@ -151,7 +151,7 @@ async fn a_replacement_changes_the_content_and_keeps_the_rows_id() {
             (rows[0].id, rows[0].title.as_str()),
             (ActivityId::from(Uuid::from_u128(1)), "2")
         );
-        assert_eq!(rows[0].received_at, Instant::from_unix_micros(2_000_000));
+        assert_eq!(rows[0].received_at, Timestamp::from_unix_micros(2_000_000));
     }
 }
 

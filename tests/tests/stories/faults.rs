@@ -57,7 +57,7 @@ async fn workers_scale_out_by_starting_another_and_share_the_load() {
     let gateway = sandbox.gateway(&[]).await;
     let (one, two) = (sandbox.worker(&[]).await, sandbox.worker(&[]).await);
     for worker in [&one, &two] {
-        worker.wait_log("\"is_gentle\":true").await;
+        worker.wait_log("\"is_isolated\":true").await;
     }
     let url = webhook.url(&gateway).await;
     let seen = flood(move || url.clone(), 5_000, 20, |at| activity(&format!("a-{at}"))).await;
@@ -83,11 +83,11 @@ async fn several_migrations_at_once_apply_each_step_once() {
 async fn a_wrong_configuration_is_refused_with_every_fault_at_once() {
     let sandbox = Sandbox::new().await;
     let words =
-        ["worker", "--lanes", "none", "--hold-max", "2h", "--amqp-url", "http://u:SECRET@h"];
+        ["worker", "--concurrency", "none", "--hold-max", "2h", "--amqp-url", "http://u:SECRET@h"];
     let output = sandbox.command(&words).output().await.expect("it runs");
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8_lossy(&output.stderr);
-    for flag in ["--lanes (or TRAILPAD_LANES)", "--hold-max", "--amqp-url"] {
+    for flag in ["--concurrency (or TRAILPAD_CONCURRENCY)", "--hold-max", "--amqp-url"] {
         assert!(error.contains(flag), "{flag}: {error}");
     }
     assert!(!error.contains("SECRET"));

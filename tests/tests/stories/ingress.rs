@@ -76,7 +76,7 @@ async fn each_wrong_request_learns_what_to_do() {
     assert_eq!(lenient.status, 202);
     assert_eq!(lenient.json()["warnings"][0]["code"], json!("unknown-field"));
     let refused = gateway.metrics().await;
-    assert_eq!(refused["trailpad_gateway_refused_total{reason=\"unsupported-media-type\"}"], 2.0);
+    assert_eq!(refused["trailpad_gateway_rejected_total{reason=\"unsupported-media-type\"}"], 2.0);
 }
 
 #[tokio::test]

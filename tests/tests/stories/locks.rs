@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 use trailpad_common::admin::Admin;
-use trailpad_common::ports::DirectorySource;
-use trailpad_engines::postgres::{Config, PostgresAdmin, PostgresDirectory};
+use trailpad_common::webhook::WebhookFeed;
+use trailpad_engines::postgres::{Config, PostgresAdmin, PostgresWebhookFeed};
 use trailpad_tests::http::post;
 use trailpad_tests::postgres::connect;
 use trailpad_tests::{Sandbox, wait_until};
@@ -85,7 +85,7 @@ async fn the_first_load_of_the_webhooks_may_take_longer_than_a_refresh() {
     let sandbox = Sandbox::new().await;
     sandbox.seed().await;
     let config = Config::parse(&sandbox.database_url, "test").expect("a URL");
-    let mut directory = PostgresDirectory::new(config);
+    let mut directory = PostgresWebhookFeed::new(config);
     let lock = lock(&sandbox).await;
     let slow = "SELECT count(*) FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event_type = 'Lock'

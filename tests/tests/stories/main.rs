@@ -4,18 +4,18 @@
 
 mod dashboard;
 mod dead_letters;
-mod directory;
 mod embedded;
 mod embedded_faults;
 mod faults;
 mod hostile;
 mod ingress;
 mod locks;
+mod observability;
 mod openapi;
 mod outages;
 mod pipeline;
+mod registry;
 mod secrets;
-mod sight;
 mod tls;
 mod traces;
 mod traffic;

@@ -21,7 +21,7 @@ async fn whatever_is_sent_the_gateway_answers_as_its_document_lists() {
             "" => gateway.metric("trailpad_gateway_accepted_total").await,
             _ => {
                 gateway
-                    .metric(&format!("trailpad_gateway_refused_total{{reason=\"{kind}\"}}"))
+                    .metric(&format!("trailpad_gateway_rejected_total{{reason=\"{kind}\"}}"))
                     .await
             }
         };

@@ -92,7 +92,7 @@ async fn one_activity_of_an_unknown_member_dies_alone_and_its_neighbours_notice_
     let metrics = worker.metrics().await;
     assert_eq!(metrics["trailpad_worker_retried_total{reason=\"unknown-member\"}"], 2.0);
     assert_eq!(metrics["trailpad_worker_dead_lettered_total{reason=\"unknown-member\"}"], 1.0);
-    assert_eq!(metrics["trailpad_worker_buried_total"], 1.0);
+    assert_eq!(metrics["trailpad_worker_dead_letters_archived_total"], 1.0);
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn a_message_that_ends_its_worker_every_time_dies_alone() {
     }
     let dead = sandbox.json(&["dead-letter", "list"]).await;
     assert_eq!(dead.as_array().map(Vec::len), Some(1));
-    assert_eq!(dead[0]["reason"], "ends-its-worker");
+    assert_eq!(dead[0]["reason"], "poison-message");
     sandbox.worker(&[]).await;
     sandbox.wait_rows(99, SOON).await;
     assert_eq!(sandbox.number("SELECT count(*) FROM activities").await, 99);
@@ -253,10 +253,10 @@ async fn what_is_no_message_of_ours_becomes_a_dead_letter_with_its_bytes() {
         &[],
     )
     .expect("a URL");
-    use trailpad_common::ports::{Destination, MessageKind, Queue};
+    use trailpad_common::queue::{Destination, MessageKind, Queue};
     let mut publisher = queue.publisher();
-    let up = |health: &trailpad_common::lifecycle::Health| {
-        *health == trailpad_common::lifecycle::Health::Up
+    let up = |health: &trailpad_common::runtime::lifecycle::Health| {
+        *health == trailpad_common::runtime::lifecycle::Health::Up
     };
     queue.publish_health().wait_for(up).await.expect("connected");
     for kind in [MessageKind::Activities, MessageKind::Unreadable] {

@@ -1,8 +1,8 @@
 //! TLS to broker and database: spoken where the certificate verifies, and nothing where it doesn't.
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use trailpad_tests::keeper::free_port;
 use trailpad_tests::postgres::Postgres;
+use trailpad_tests::process_guard::free_port;
 use trailpad_tests::rabbitmq::RabbitMq;
 use trailpad_tests::{Role, Sandbox, post};
 

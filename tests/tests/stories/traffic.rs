@@ -7,7 +7,7 @@ use super::{SOON, activity};
 const ACCEPTED: &str = "SELECT coalesce(sum(accepted), 0) FROM webhook_traffic";
 const STORED: &str = "SELECT coalesce(sum(stored), 0) FROM webhook_traffic";
 const REFUSED: &str = "SELECT coalesce(sum(refused), 0) FROM webhook_traffic";
-const REFUSED_KEPT: &str = "SELECT count(*) FROM refused_requests";
+const REJECTED_KEPT: &str = "SELECT count(*) FROM refused_requests";
 
 /// Twenty are accepted and one is refused.
 async fn post_some(url: &str) {
@@ -26,7 +26,7 @@ async fn a_gateway_that_was_told_to_end_has_counted_all_that_it_answered() {
     assert_eq!(gateway.terminate().await, Some(0));
     assert_eq!(sandbox.number(ACCEPTED).await, 20);
     assert_eq!(sandbox.number(REFUSED).await, 1);
-    assert_eq!(sandbox.number(REFUSED_KEPT).await, 1);
+    assert_eq!(sandbox.number(REJECTED_KEPT).await, 1);
     sandbox.wait_rows(20, SOON).await;
     assert_eq!(worker.terminate().await, Some(0));
     assert_eq!(sandbox.number(STORED).await, 20);
@@ -41,7 +41,7 @@ async fn a_serve_that_was_told_to_end_has_counted_all_that_it_answered() {
     assert_eq!(serve.terminate().await, Some(0));
     assert_eq!(embedded.number(ACCEPTED), 20);
     assert_eq!(embedded.number(REFUSED), 1);
-    assert_eq!(embedded.number(REFUSED_KEPT), 1);
+    assert_eq!(embedded.number(REJECTED_KEPT), 1);
     assert_eq!(embedded.number(STORED), 20);
 }
 

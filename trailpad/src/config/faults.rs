@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use trailpad_gateway::RateLimit;
 
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// Faults, gathered while reading on.
 #[derive(Default)]
@@ -23,10 +23,10 @@ impl Faults {
     }
 
     /// What was read, unless there was a fault.
-    pub fn none<T>(self, read: Option<T>) -> Result<T, Failure> {
+    pub fn none<T>(self, read: Option<T>) -> Result<T, Error> {
         match read {
             Some(read) if self.0.is_empty() => Ok(read),
-            _ => Err(Failure::Config(self.0)),
+            _ => Err(Error::Config(self.0)),
         }
     }
 
@@ -127,7 +127,7 @@ impl StandIn for SocketAddr {
     }
 }
 
-impl StandIn for trailpad_common::retry::RetrySchedule {
+impl StandIn for trailpad_common::failure::retry::RetrySchedule {
     fn stand_in() -> Self {
         Self::default()
     }

@@ -15,7 +15,7 @@ use crate::cli::{
     Cli, DashboardArgs, DrainArgs, GatewayArgs, GatewayBounds, LogArgs, PagesArgs, QueueArgs,
     ServeArgs, StoreArgs, TraceArgs, WorkerArgs, WorkerBounds,
 };
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::otlp::TraceConfig;
 use crate::telemetry::Format;
 pub use engines::{Engines, QueueEngine, StoreEngine, data_dir};
@@ -59,7 +59,7 @@ pub struct ServeConfig {
 }
 
 /// Reads a gateway's configuration.
-pub fn gateway(args: &GatewayArgs) -> Result<GatewayConfig, Failure> {
+pub fn gateway(args: &GatewayArgs) -> Result<GatewayConfig, Error> {
     let mut faults = Faults::default();
     let settings = gateway_settings(&mut faults, &args.listen, &args.bounds, &args.drain);
     let ops_listen = ops_listen(&mut faults, &args.ops_listen);
@@ -69,7 +69,7 @@ pub fn gateway(args: &GatewayArgs) -> Result<GatewayConfig, Failure> {
 }
 
 /// Reads a worker's configuration.
-pub fn worker(args: &WorkerArgs) -> Result<WorkerConfig, Failure> {
+pub fn worker(args: &WorkerArgs) -> Result<WorkerConfig, Error> {
     let mut faults = Faults::default();
     let settings = worker_settings(&mut faults, &args.bounds, &args.drain);
     let ops_listen = ops_listen(&mut faults, &args.ops_listen);
@@ -102,7 +102,7 @@ impl PagesConfig {
 }
 
 /// Reads a dashboard's configuration.
-pub fn dashboard(args: &DashboardArgs) -> Result<DashboardConfig, Failure> {
+pub fn dashboard(args: &DashboardArgs) -> Result<DashboardConfig, Error> {
     let mut faults = Faults::default();
     let pages = pages(&mut faults, &args.pages);
     let drain_timeout = faults.time("drain-timeout", &args.drain.drain_timeout, DAY);
@@ -130,7 +130,7 @@ fn pages(faults: &mut Faults, args: &PagesArgs) -> PagesConfig {
 }
 
 /// Reads the configuration of `serve`.
-pub fn serve(args: &ServeArgs) -> Result<ServeConfig, Failure> {
+pub fn serve(args: &ServeArgs) -> Result<ServeConfig, Error> {
     let mut faults = Faults::default();
     let gateway = gateway_settings(&mut faults, &args.listen, &args.gateway, &args.drain);
     let worker = worker_settings(&mut faults, &args.worker, &args.drain);
@@ -152,14 +152,14 @@ pub fn serve(args: &ServeArgs) -> Result<ServeConfig, Failure> {
 }
 
 /// Reads which store a command works on.
-pub fn store(args: &StoreArgs) -> Result<StoreEngine, Failure> {
+pub fn store(args: &StoreArgs) -> Result<StoreEngine, Error> {
     let mut faults = Faults::default();
     let store = faults.store(args, "command");
     faults.none(store)
 }
 
 /// Reads the engines of a command that publishes.
-pub fn replay_engines(store: &StoreArgs, queue: &QueueArgs) -> Result<Engines, Failure> {
+pub fn replay_engines(store: &StoreArgs, queue: &QueueArgs) -> Result<Engines, Error> {
     let mut faults = Faults::default();
     let engines = faults.engines_beside(store, queue);
     faults.none(engines)
@@ -196,9 +196,9 @@ fn gateway_settings(
         publish_slots: f.count("publish-slots", &b.publish_slots, 1, 64),
         batch_bytes_max: f.count("batch-bytes-max", &b.batch_bytes_max, 1_024, 8 << 20),
         rate_limit: f.rate_limit(b.rate_limit.as_deref(), b.rate_burst.as_deref()),
-        directory_staleness_max: f.time(
-            "directory-staleness-max",
-            &b.directory_staleness_max,
+        registry_staleness_max: f.time(
+            "registry-staleness-max",
+            &b.registry_staleness_max,
             365 * DAY,
         ),
         drain_timeout: f.time("drain-timeout", &drain.drain_timeout, DAY),
@@ -213,7 +213,7 @@ fn worker_settings(
     trailpad_worker::Settings {
         prefetch_messages: f.count("prefetch-messages", &b.prefetch_messages, 1, 65_535),
         batch_activities_max: f.count("batch-activities-max", &b.batch_activities_max, 1, 10_000),
-        lanes: f.count("lanes", &b.lanes, 1, 64),
+        concurrency: f.count("concurrency", &b.concurrency, 1, 64),
         retry_schedule: f.parse(
             "retry-schedule",
             &b.retry_schedule,
@@ -226,7 +226,7 @@ fn worker_settings(
 }
 
 /// Reads whether and how to trace.
-pub fn traces(args: &TraceArgs) -> Result<Option<TraceConfig>, Failure> {
+pub fn traces(args: &TraceArgs) -> Result<Option<TraceConfig>, Error> {
     let Some(endpoint) = &args.otlp_endpoint else { return Ok(None) };
     let mut faults = Faults::default();
     if !endpoint.starts_with("http://") {
@@ -241,7 +241,7 @@ pub fn traces(args: &TraceArgs) -> Result<Option<TraceConfig>, Failure> {
 }
 
 /// Reads how to log.
-pub fn log(args: &LogArgs, is_role: bool) -> Result<(LevelFilter, Format), Failure> {
+pub fn log(args: &LogArgs, is_role: bool) -> Result<(LevelFilter, Format), Error> {
     let mut faults = Faults::default();
     let usual = if is_role { LevelFilter::INFO } else { LevelFilter::WARN };
     let level = match &args.level {
@@ -254,7 +254,7 @@ pub fn log(args: &LogArgs, is_role: bool) -> Result<(LevelFilter, Format), Failu
     }
     match format {
         Some(format) if faults.0.is_empty() => Ok((level, format)),
-        _ => Err(Failure::Config(faults.0)),
+        _ => Err(Error::Config(faults.0)),
     }
 }
 
@@ -287,7 +287,7 @@ mod tests {
     use super::*;
     use crate::cli::Command;
 
-    fn worker_of(words: &[&str]) -> Result<WorkerConfig, Failure> {
+    fn worker_of(words: &[&str]) -> Result<WorkerConfig, Error> {
         let words = ["trailpad", "worker"].iter().chain(words);
         match Cli::parse_from(words).command {
             Command::Worker(args) => worker(&args),
@@ -329,7 +329,7 @@ mod tests {
         let servers = serve_of(&URLS).unwrap_or_else(|failure| panic!("{failure}"));
         assert!(matches!(servers.engines.store, StoreEngine::Postgres(_)));
         assert!(matches!(servers.engines.queue, QueueEngine::RabbitMq { .. }));
-        let Err(Failure::Config(faults)) = worker_of(&["--data-dir", "here"]) else {
+        let Err(Error::Config(faults)) = worker_of(&["--data-dir", "here"]) else {
             panic!("refused")
         };
         assert_eq!(faults.len(), 2);
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn every_fault_is_told_at_once_with_flag_and_variable() {
         let words = [
-            "--lanes",
+            "--concurrency",
             "0",
             "--hold-max",
             "30m",
@@ -348,10 +348,10 @@ mod tests {
             "--ops-listen",
             "here",
         ];
-        let Err(Failure::Config(faults)) = worker_of(&words) else { panic!("refused") };
+        let Err(Error::Config(faults)) = worker_of(&words) else { panic!("refused") };
         let text = faults.join("\n");
         for flag in [
-            "--lanes (or TRAILPAD_LANES)",
+            "--concurrency (or TRAILPAD_CONCURRENCY)",
             "--hold-max",
             "--retry-schedule",
             "--ops-listen",
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn a_wrong_url_is_refused_without_quoting_it() {
         let words = ["--database-url", "mysql://u:SECRET@h/d", "--amqp-url", "http://u:SECRET@h"];
-        let Err(Failure::Config(faults)) = worker_of(&words) else { panic!("refused") };
+        let Err(Error::Config(faults)) = worker_of(&words) else { panic!("refused") };
         assert_eq!(faults.len(), 2);
         assert!(!faults.join("").contains("SECRET"), "{faults:?}");
     }

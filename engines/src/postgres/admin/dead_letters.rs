@@ -5,11 +5,11 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use trailpad_common::admin::{
-    Action, AdminError, BuriedLetter, DeadLetterAdmin, DeadLetterFilter, DeadLetterState, Page,
+    Action, AdminError, DeadLetterAdmin, DeadLetterFilter, DeadLetterState, Page, StoredDeadLetter,
 };
 use trailpad_common::email::Email;
 use trailpad_common::id::ActivityId;
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::{PostgresAdmin, away};
@@ -84,7 +84,7 @@ impl<'a> Values<'a> {
             webhook: filter.webhook_id.map(|id| id.uuid()),
             reason: filter.reason.as_deref(),
             member: filter.member_email.as_ref().map(Email::as_str),
-            dead_before: filter.dead_before.map(Instant::to_datetime),
+            dead_before: filter.dead_before.map(Timestamp::to_datetime),
             workspace: filter.workspace_id.map(|id| id.uuid()),
             limit: i64::from(limit),
         }
@@ -109,7 +109,7 @@ impl DeadLetterAdmin for PostgresAdmin {
         &self,
         filter: &DeadLetterFilter,
         page: Page,
-    ) -> Result<Vec<BuriedLetter>, AdminError> {
+    ) -> Result<Vec<StoredDeadLetter>, AdminError> {
         let values = Values::of(filter, page.limit);
         let (after_at, after_id) = page.after.map(|(at, id)| (at.to_datetime(), id.uuid())).unzip();
         let mut parameters = values.parameters();
@@ -120,7 +120,7 @@ impl DeadLetterAdmin for PostgresAdmin {
         ]);
         let sql = format!("SELECT {COLUMNS} {} {PAGE}", matching(filter));
         let rows = self.client().await?.query_typed(&sql, &parameters).await.map_err(away)?;
-        Ok(rows.iter().map(buried).collect())
+        Ok(rows.iter().map(archived).collect())
     }
 
     async fn count_dead_letters(
@@ -143,7 +143,7 @@ impl DeadLetterAdmin for PostgresAdmin {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
         let (sql, at) = match action {
             Action::Replay { published_at } => (REPLAY, published_at),
-            Action::Discard => (DISCARD, Instant::now()),
+            Action::Discard => (DISCARD, Timestamp::now()),
         };
         let (at, name) = (at.to_datetime(), action.as_str());
         let parameters = [
@@ -157,9 +157,9 @@ impl DeadLetterAdmin for PostgresAdmin {
     }
 }
 
-fn buried(row: &Row) -> BuriedLetter {
-    let instant = |column: &str| row.get::<_, Option<DateTime<Utc>>>(column).map(Instant::from);
-    BuriedLetter {
+fn archived(row: &Row) -> StoredDeadLetter {
+    let instant = |column: &str| row.get::<_, Option<DateTime<Utc>>>(column).map(Timestamp::from);
+    StoredDeadLetter {
         id: row.get::<_, Uuid>("id").into(),
         webhook_id: row.get::<_, Option<Uuid>>("webhook_id").map(Into::into),
         external_id: row.get("external_id"),

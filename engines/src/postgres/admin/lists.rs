@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use trailpad_common::admin::{ActivityFilter, AdminError, StoredActivity};
 use trailpad_common::email::Email;
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::away;
@@ -62,10 +62,10 @@ pub(super) fn activity(row: &Row) -> StoredActivity {
     }
 }
 
-fn at(row: &Row, column: &str) -> Instant {
+fn at(row: &Row, column: &str) -> Timestamp {
     row.get::<_, DateTime<Utc>>(column).into()
 }
 
-fn maybe_at(row: &Row, column: &str) -> Option<Instant> {
+fn maybe_at(row: &Row, column: &str) -> Option<Timestamp> {
     row.get::<_, Option<DateTime<Utc>>>(column).map(Into::into)
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use deadpool_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
 use trailpad_common::admin::{AdminError, Cutoffs, Purged, Retention};
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::{PostgresAdmin, away};
@@ -48,8 +48,8 @@ type Parameter<'p> = (&'p (dyn ToSql + Sync), Type);
 #[async_trait]
 impl Retention for PostgresAdmin {
     async fn count_old(&self, cutoffs: Cutoffs) -> Result<Purged, AdminError> {
-        let activities = cutoffs.activities.map(Instant::to_datetime);
-        let dead_letters = cutoffs.dead_letters.map(Instant::to_datetime);
+        let activities = cutoffs.activities.map(Timestamp::to_datetime);
+        let dead_letters = cutoffs.dead_letters.map(Timestamp::to_datetime);
         let parameters: [Parameter<'_>; 2] =
             [(&activities, Type::TIMESTAMPTZ), (&dead_letters, Type::TIMESTAMPTZ)];
         let row = self.client().await?.query_typed_one(COUNT, &parameters).await.map_err(away)?;
@@ -61,7 +61,7 @@ impl Retention for PostgresAdmin {
         let mut client = self.client().await?;
         let transaction = client.transaction().await.map_err(away)?;
         let mut purged = Purged::default();
-        if let Some(before) = cutoffs.dead_letters.map(Instant::to_datetime) {
+        if let Some(before) = cutoffs.dead_letters.map(Timestamp::to_datetime) {
             let chosen = (OLDEST_DEAD_LETTERS, (&before as _, Type::TIMESTAMPTZ));
             purged.dead_letters = purge_dead_letters(&transaction, chosen, limit).await?;
         }
@@ -78,7 +78,7 @@ impl Retention for PostgresAdmin {
 /// as may still go, the activities stay for the next time.
 async fn purge_activities(
     transaction: &Transaction<'_>,
-    before: Instant,
+    before: Timestamp,
     limit: u32,
     dead_letters_left: u32,
     purged: &mut Purged,

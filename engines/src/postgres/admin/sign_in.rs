@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use trailpad_common::admin::{AdminError, Person, Role, SignIn};
+use trailpad_common::admin::{AdminError, Identity, Role, SignIn};
 use trailpad_common::email::Email;
 use trailpad_common::id::{MemberId, WorkspaceId};
-use trailpad_common::instant::Instant;
-use trailpad_common::token::SecretHash;
+use trailpad_common::secret::SecretHash;
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::{PostgresAdmin, away, not_found};
@@ -63,7 +63,7 @@ impl SignIn for PostgresAdmin {
         workspace: WorkspaceId,
         email: &Email,
         link: SecretHash,
-        valid_until: Instant,
+        valid_until: Timestamp,
     ) -> Result<(), AdminError> {
         let (workspace, address) = (workspace.uuid(), email.as_str());
         let (until, link) = (valid_until.to_datetime(), link.as_bytes());
@@ -80,7 +80,7 @@ impl SignIn for PostgresAdmin {
         }
     }
 
-    async fn invited(&self, link: SecretHash) -> Result<Option<Person>, AdminError> {
+    async fn invited(&self, link: SecretHash) -> Result<Option<Identity>, AdminError> {
         let sql = format!(
             "WITH found AS (
                  SELECT member_id, true AS by_link FROM invitations
@@ -94,7 +94,7 @@ impl SignIn for PostgresAdmin {
         &self,
         link: SecretHash,
         session: SecretHash,
-        valid_until: Instant,
+        valid_until: Timestamp,
     ) -> Result<bool, AdminError> {
         let (link, session, until) =
             (link.as_bytes(), session.as_bytes(), valid_until.to_datetime());
@@ -134,7 +134,7 @@ impl SignIn for PostgresAdmin {
         &self,
         member: MemberId,
         session: SecretHash,
-        valid_until: Instant,
+        valid_until: Timestamp,
     ) -> Result<(), AdminError> {
         let (session, member, until) =
             (session.as_bytes(), member.uuid(), valid_until.to_datetime());
@@ -147,7 +147,7 @@ impl SignIn for PostgresAdmin {
         Ok(())
     }
 
-    async fn session(&self, session: SecretHash) -> Result<Option<Person>, AdminError> {
+    async fn session(&self, session: SecretHash) -> Result<Option<Identity>, AdminError> {
         let sql = format!(
             "WITH found AS (
                  SELECT member_id, by_link FROM sessions
@@ -166,7 +166,7 @@ impl SignIn for PostgresAdmin {
 }
 
 impl PostgresAdmin {
-    async fn person(&self, sql: &str, hash: SecretHash) -> Result<Option<Person>, AdminError> {
+    async fn person(&self, sql: &str, hash: SecretHash) -> Result<Option<Identity>, AdminError> {
         let hash = hash.as_bytes();
         let parameters = [(&hash as _, Type::BYTEA)];
         let row = self.client().await?.query_typed_opt(sql, &parameters).await.map_err(away)?;
@@ -174,8 +174,8 @@ impl PostgresAdmin {
     }
 }
 
-fn person(row: &Row) -> Person {
-    Person {
+fn person(row: &Row) -> Identity {
+    Identity {
         workspace_id: row.get::<_, Uuid>(0).into(),
         workspace: row.get(1),
         member_id: row.get::<_, Uuid>(2).into(),

@@ -9,9 +9,9 @@ use trailpad_common::admin::{AdminError, NewWebhook, Webhook};
 use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
 use trailpad_common::id::{WebhookId, WorkspaceId};
-use trailpad_common::instant::Instant;
-use trailpad_common::ports::DIRECTORY_WEBHOOKS_MAX;
-use trailpad_common::token::{PresentedToken, PublicId};
+use trailpad_common::timestamp::Timestamp;
+use trailpad_common::webhook::REGISTRY_WEBHOOKS_MAX;
+use trailpad_common::webhook::token::{PresentedToken, PublicId};
 use uuid::Uuid;
 
 use super::{at, away, conflict, not_found};
@@ -91,7 +91,7 @@ pub(super) async fn rotate(
     id: WebhookId,
     since: i64,
     token: PresentedToken,
-    old_valid_until: Instant,
+    old_valid_until: Timestamp,
 ) -> Result<Webhook, AdminError> {
     let transaction = client.transaction().await.map_err(away)?;
     let revision = next_revision(&transaction).await?;
@@ -133,7 +133,7 @@ async fn next_revision(transaction: &Transaction<'_>) -> Result<i64, AdminError>
 async fn check_room(transaction: &Transaction<'_>) -> Result<(), AdminError> {
     let count = transaction.query_typed_one("SELECT count(*) FROM webhooks", &[]).await;
     let count: i64 = count.map_err(away)?.get(0);
-    if count < DIRECTORY_WEBHOOKS_MAX {
+    if count < REGISTRY_WEBHOOKS_MAX {
         return Ok(());
     }
     Err(conflict(format!("there are {count} webhooks, which is as many as a gateway holds")))

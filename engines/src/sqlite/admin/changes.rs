@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use trailpad_common::admin::{AdminError, Role};
 use trailpad_common::email::Email;
 use trailpad_common::id::{ProjectId, WebhookId, WorkspaceId};
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::{away, conflict, execute, micros, not_found, webhooks};
@@ -77,7 +77,7 @@ pub(super) fn set_role(
         None => {
             // Who comes back is invited anew.
             let sql = "UPDATE members SET ended_at = ?2, password_hash = NULL WHERE id = ?1";
-            execute(transaction, sql, params![id, micros(Instant::now())])?;
+            execute(transaction, sql, params![id, micros(Timestamp::now())])?;
             execute(transaction, "DELETE FROM sessions WHERE member_id = ?1", [id])?;
             execute(transaction, "DELETE FROM invitations WHERE member_id = ?1", [id])?;
         }

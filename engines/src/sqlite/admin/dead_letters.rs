@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use rusqlite::{Row, ToSql, params};
 use trailpad_common::admin::{
-    Action, AdminError, BuriedLetter, DeadLetterAdmin, DeadLetterFilter, DeadLetterState, Page,
+    Action, AdminError, DeadLetterAdmin, DeadLetterFilter, DeadLetterState, Page, StoredDeadLetter,
 };
 use trailpad_common::email::Email;
 use trailpad_common::id::ActivityId;
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::{SqliteAdmin, away, execute, micros};
@@ -75,7 +75,7 @@ impl DeadLetterAdmin for SqliteAdmin {
         &self,
         filter: &DeadLetterFilter,
         page: Page,
-    ) -> Result<Vec<BuriedLetter>, AdminError> {
+    ) -> Result<Vec<StoredDeadLetter>, AdminError> {
         let (after_at, after_id) =
             page.after.map_or((i64::MAX, Uuid::max()), |(at, id)| (micros(at), id.uuid()));
         self.read(|connection| {
@@ -88,7 +88,7 @@ impl DeadLetterAdmin for SqliteAdmin {
             ]);
             let sql = format!("SELECT {COLUMNS} {sql} {PAGE}");
             let mut statement = connection.prepare_cached(&sql).map_err(away)?;
-            let rows = statement.query_map(&values[..], buried).map_err(away)?;
+            let rows = statement.query_map(&values[..], archived).map_err(away)?;
             rows.collect::<rusqlite::Result<_>>().map_err(away)
         })
     }
@@ -113,7 +113,7 @@ impl DeadLetterAdmin for SqliteAdmin {
         action: Action,
         by: &str,
     ) -> Result<(), AdminError> {
-        let now = Instant::now();
+        let now = Timestamp::now();
         let (sql, at) = match action {
             Action::Replay { published_at } => (REPLAY, published_at),
             Action::Discard => (DISCARD, now),
@@ -129,9 +129,9 @@ impl DeadLetterAdmin for SqliteAdmin {
     }
 }
 
-fn buried(row: &Row<'_>) -> rusqlite::Result<BuriedLetter> {
+fn archived(row: &Row<'_>) -> rusqlite::Result<StoredDeadLetter> {
     let email = row.get_ref(3)?.as_str_or_null()?.map(Email::folded);
-    Ok(BuriedLetter {
+    Ok(StoredDeadLetter {
         id: row.get::<_, Uuid>(0)?.into(),
         webhook_id: row.get::<_, Option<Uuid>>(1)?.map(Into::into),
         external_id: row.get(2)?,
@@ -139,9 +139,9 @@ fn buried(row: &Row<'_>) -> rusqlite::Result<BuriedLetter> {
         reason: row.get(4)?,
         error: row.get(5)?,
         attempts: row.get(6)?,
-        received_at: row.get::<_, Option<i64>>(7)?.map(Instant::from_unix_micros),
+        received_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_unix_micros),
         traceparent: row.get(8)?,
-        dead_at: Instant::from_unix_micros(row.get(9)?),
+        dead_at: Timestamp::from_unix_micros(row.get(9)?),
         state: DeadLetterState::of(row.get(12)?, row.get(10)?, row.get(11)?),
         payload: row.get(13)?,
     })

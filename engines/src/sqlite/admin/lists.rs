@@ -5,7 +5,7 @@ use rusqlite::{Connection, Params, Row, params};
 use serde_json::value::RawValue;
 use trailpad_common::admin::{ActivityFilter, AdminError, StoredActivity};
 use trailpad_common::email::Email;
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::away;
@@ -87,10 +87,10 @@ pub(super) fn activity(row: &Row<'_>) -> rusqlite::Result<StoredActivity> {
     })
 }
 
-fn at(row: &Row<'_>, column: usize) -> rusqlite::Result<Instant> {
-    Ok(Instant::from_unix_micros(row.get(column)?))
+fn at(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    Ok(Timestamp::from_unix_micros(row.get(column)?))
 }
 
-fn maybe_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Instant>> {
-    Ok(row.get::<_, Option<i64>>(column)?.map(Instant::from_unix_micros))
+fn maybe_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_unix_micros))
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Params, Transaction, params};
 use trailpad_common::admin::{AdminError, Cutoffs, Purged, Retention};
-use trailpad_common::instant::Instant;
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::{SqliteAdmin, away, execute, micros};
@@ -67,7 +67,7 @@ impl Retention for SqliteAdmin {
 /// as may still go, the activities stay for the next time.
 fn purge_activities(
     transaction: &Transaction<'_>,
-    before: Instant,
+    before: Timestamp,
     limit: u32,
     dead_letters_left: u32,
     purged: &mut Purged,

@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
-use trailpad_common::admin::{AdminError, Person, Role, SignIn};
+use trailpad_common::admin::{AdminError, Identity, Role, SignIn};
 use trailpad_common::email::Email;
 use trailpad_common::id::{MemberId, WorkspaceId};
-use trailpad_common::instant::Instant;
-use trailpad_common::token::SecretHash;
+use trailpad_common::secret::SecretHash;
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::{SqliteAdmin, away, execute, lists, micros, not_found};
@@ -39,7 +39,7 @@ impl SignIn for SqliteAdmin {
         workspace: WorkspaceId,
         email: &Email,
         link: SecretHash,
-        valid_until: Instant,
+        valid_until: Timestamp,
     ) -> Result<(), AdminError> {
         self.write(|transaction| {
             let values = params![workspace.uuid(), email.as_str()];
@@ -49,7 +49,7 @@ impl SignIn for SqliteAdmin {
                 .map_err(away)?
                 .ok_or_else(|| not_found(format!("{email} is no member of the workspace")))?;
             let sql = "DELETE FROM invitations WHERE member_id = ?1 OR valid_until < ?2";
-            execute(transaction, sql, params![member, micros(Instant::now())])?;
+            execute(transaction, sql, params![member, micros(Timestamp::now())])?;
             let sql =
                 "INSERT INTO invitations (link_hash, member_id, valid_until) VALUES (?1, ?2, ?3)";
             let values = params![link.as_bytes(), member, micros(valid_until)];
@@ -57,7 +57,7 @@ impl SignIn for SqliteAdmin {
         })
     }
 
-    async fn invited(&self, link: SecretHash) -> Result<Option<Person>, AdminError> {
+    async fn invited(&self, link: SecretHash) -> Result<Option<Identity>, AdminError> {
         let sql = format!(
             "WITH found AS (
                  SELECT member_id, true AS by_link FROM invitations
@@ -71,12 +71,12 @@ impl SignIn for SqliteAdmin {
         &self,
         link: SecretHash,
         session: SecretHash,
-        valid_until: Instant,
+        valid_until: Timestamp,
     ) -> Result<bool, AdminError> {
         self.write(|transaction| {
             let sql = "DELETE FROM invitations WHERE link_hash = ?1 AND valid_until > ?2
                        RETURNING member_id";
-            let values = params![link.as_bytes(), micros(Instant::now())];
+            let values = params![link.as_bytes(), micros(Timestamp::now())];
             let member = transaction.query_row(sql, values, |row| row.get::<_, Uuid>(0));
             let Some(member) = member.optional().map_err(away)? else { return Ok(false) };
             begin(transaction, session, member, valid_until, true).map(|()| true)
@@ -111,12 +111,12 @@ impl SignIn for SqliteAdmin {
         &self,
         member: MemberId,
         session: SecretHash,
-        valid_until: Instant,
+        valid_until: Timestamp,
     ) -> Result<(), AdminError> {
         self.write(|transaction| begin(transaction, session, member.uuid(), valid_until, false))
     }
 
-    async fn session(&self, session: SecretHash) -> Result<Option<Person>, AdminError> {
+    async fn session(&self, session: SecretHash) -> Result<Option<Identity>, AdminError> {
         let sql = format!(
             "WITH found AS (
                  SELECT member_id, by_link FROM sessions
@@ -133,9 +133,9 @@ impl SignIn for SqliteAdmin {
 }
 
 impl SqliteAdmin {
-    fn person(&self, sql: &str, hash: SecretHash) -> Result<Option<Person>, AdminError> {
+    fn person(&self, sql: &str, hash: SecretHash) -> Result<Option<Identity>, AdminError> {
         self.read(|connection| {
-            let values = params![hash.as_bytes(), micros(Instant::now())];
+            let values = params![hash.as_bytes(), micros(Timestamp::now())];
             connection.query_row(sql, values, person).optional().map_err(away)
         })
     }
@@ -146,17 +146,17 @@ fn begin(
     transaction: &Transaction<'_>,
     session: SecretHash,
     member: Uuid,
-    valid_until: Instant,
+    valid_until: Timestamp,
     by_link: bool,
 ) -> Result<(), AdminError> {
-    let now = micros(Instant::now());
+    let now = micros(Timestamp::now());
     execute(transaction, "DELETE FROM sessions WHERE valid_until < ?1", [now])?;
     let values = params![session.as_bytes(), member, micros(valid_until), by_link];
     execute(transaction, BEGIN, values).map(|_| ())
 }
 
-fn person(row: &Row<'_>) -> rusqlite::Result<Person> {
-    Ok(Person {
+fn person(row: &Row<'_>) -> rusqlite::Result<Identity> {
+    Ok(Identity {
         workspace_id: row.get::<_, Uuid>(0)?.into(),
         workspace: row.get(1)?,
         member_id: row.get::<_, Uuid>(2)?.into(),

@@ -6,9 +6,9 @@ use rusqlite::{Connection, Row, Transaction, params};
 use trailpad_common::admin::{AdminError, NewWebhook, Webhook};
 use trailpad_common::email::Email;
 use trailpad_common::id::{WebhookId, WorkspaceId};
-use trailpad_common::instant::Instant;
-use trailpad_common::ports::DIRECTORY_WEBHOOKS_MAX;
-use trailpad_common::token::{PresentedToken, PublicId};
+use trailpad_common::timestamp::Timestamp;
+use trailpad_common::webhook::REGISTRY_WEBHOOKS_MAX;
+use trailpad_common::webhook::token::{PresentedToken, PublicId};
 use uuid::Uuid;
 
 use super::lists::all;
@@ -73,7 +73,7 @@ pub(super) fn create(
         new.name,
         new.token.public_id.as_str(),
         new.token.secret_hash.as_bytes(),
-        micros(Instant::now()),
+        micros(Timestamp::now()),
         revision,
     ];
     match execute(transaction, CREATE, values)? {
@@ -87,7 +87,7 @@ pub(super) fn rotate(
     id: WebhookId,
     since: i64,
     token: PresentedToken,
-    old_valid_until: Instant,
+    old_valid_until: Timestamp,
 ) -> Result<Webhook, AdminError> {
     let (revision, hash) = (next_revision(transaction)?, token.secret_hash.as_bytes());
     let values = params![id.uuid(), since, micros(old_valid_until), hash, revision];
@@ -101,7 +101,7 @@ pub(super) fn rotate(
 
 pub(super) fn revoke(transaction: &Transaction<'_>, id: WebhookId) -> Result<Webhook, AdminError> {
     let revision = next_revision(transaction)?;
-    execute(transaction, REVOKE, params![id.uuid(), micros(Instant::now()), revision])?;
+    execute(transaction, REVOKE, params![id.uuid(), micros(Timestamp::now()), revision])?;
     one(transaction, id)
 }
 
@@ -114,7 +114,7 @@ fn next_revision(transaction: &Transaction<'_>) -> Result<i64, AdminError> {
 fn check_room(transaction: &Transaction<'_>) -> Result<(), AdminError> {
     let sql = "SELECT count(*) FROM webhooks";
     let count: i64 = transaction.query_row(sql, [], |row| row.get(0)).map_err(away)?;
-    if count < DIRECTORY_WEBHOOKS_MAX {
+    if count < REGISTRY_WEBHOOKS_MAX {
         return Ok(());
     }
     Err(conflict(format!("there are {count} webhooks, which is as many as a gateway holds")))
@@ -131,8 +131,8 @@ fn webhook(row: &Row<'_>) -> rusqlite::Result<Webhook> {
         name: row.get(4)?,
         creator: Email::folded(row.get_ref(5)?.as_str()?),
         public_id,
-        created_at: Instant::from_unix_micros(row.get(7)?),
-        revoked_at: row.get::<_, Option<i64>>(8)?.map(Instant::from_unix_micros),
+        created_at: Timestamp::from_unix_micros(row.get(7)?),
+        revoked_at: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_unix_micros),
         revision: row.get(9)?,
     })
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rusqlite::{Connection, Result, Row, params};
-use trailpad_common::instant::Instant;
-use trailpad_common::ports::{Depths, Destination, MessageKind, Source};
+use trailpad_common::queue::{Depths, Destination, MessageKind, Source};
+use trailpad_common::timestamp::Timestamp;
 
 /// Activities that may wait for their retry; past it one is refused, and dead at once.
 const RETRIES_MAX: i64 = 100_000;
@@ -23,7 +23,7 @@ pub(super) struct Message {
 pub(super) struct Taken {
     pub messages: Vec<Message>,
     /// When the next retry is due, if nothing else is waiting.
-    pub next_due: Option<Instant>,
+    pub next_due: Option<Timestamp>,
 }
 
 /// What a subscription says of what it took.
@@ -32,9 +32,9 @@ pub(super) enum Settlement {
     /// Remove the message.
     Ack(i64),
     /// Give it back; it did nobody any harm.
-    HandBack(i64),
+    Requeue(i64),
     /// Give back everything that this subscription has.
-    HandBackAll(i64),
+    RequeueAll(i64),
 }
 
 /// What a process that ended had in hand comes again, and its delivery is counted.
@@ -49,7 +49,7 @@ pub(super) fn queued_bytes(connection: &Connection) -> Result<u64> {
 }
 
 /// How many messages wait.
-pub(super) fn depths(connection: &Connection, now: Instant) -> Result<Depths> {
+pub(super) fn depths(connection: &Connection, now: Timestamp) -> Result<Depths> {
     let sql = "SELECT count(*) FILTER (WHERE queue = ?1 AND due_at <= ?3),
                       count(*) FILTER (WHERE queue = ?1 AND due_at > ?3),
                       count(*) FILTER (WHERE queue = ?2)
@@ -63,7 +63,7 @@ pub(super) fn depths(connection: &Connection, now: Instant) -> Result<Depths> {
 }
 
 /// Whether a retry queue has room for one more.
-pub(super) fn has_room_for_retry(connection: &Connection, now: Instant) -> Result<bool> {
+pub(super) fn has_room_for_retry(connection: &Connection, now: Timestamp) -> Result<bool> {
     let sql = "SELECT count(*) FROM (SELECT 1 FROM messages
                WHERE queue = ?1 AND taken_by IS NULL AND due_at > ?2 LIMIT ?3)";
     let values = params![queue_of(Source::Activities), now.unix_micros(), RETRIES_MAX];
@@ -77,7 +77,7 @@ pub(super) fn publish(
     to: Destination,
     kind: MessageKind,
     body: &[u8],
-    now: Instant,
+    now: Timestamp,
 ) -> Result<()> {
     let (source, due_at) = match to {
         Destination::Activities => (Source::Activities, 0),
@@ -98,7 +98,7 @@ pub(super) fn take(
     source: Source,
     subscription: i64,
     count: usize,
-    now: Instant,
+    now: Timestamp,
 ) -> Result<Taken> {
     let messages = due(connection, source, count, now)?;
     let sql = "UPDATE messages SET taken_by = ?1, deliveries = deliveries + 1 WHERE id = ?2";
@@ -113,7 +113,7 @@ fn due(
     connection: &Connection,
     source: Source,
     count: usize,
-    now: Instant,
+    now: Timestamp,
 ) -> Result<Vec<Message>> {
     let sql =
         "SELECT m.id, m.kind, m.deliveries, b.body FROM messages m JOIN bodies b ON b.id = m.id
@@ -142,12 +142,12 @@ fn message(row: &Row<'_>) -> Result<Message> {
     })
 }
 
-fn next_due(connection: &Connection, source: Source, now: Instant) -> Result<Option<Instant>> {
+fn next_due(connection: &Connection, source: Source, now: Timestamp) -> Result<Option<Timestamp>> {
     let sql =
         "SELECT min(due_at) FROM messages WHERE queue = ?1 AND taken_by IS NULL AND due_at > ?2";
     let values = params![queue_of(source), now.unix_micros()];
     let due: Option<i64> = connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
-    Ok(due.map(Instant::from_unix_micros))
+    Ok(due.map(Timestamp::from_unix_micros))
 }
 
 /// Settles; gives the bytes that left the queue.
@@ -155,11 +155,11 @@ pub(super) fn settle(connection: &Connection, settlement: Settlement) -> Result<
     let give_back = "UPDATE messages SET taken_by = NULL, deliveries = deliveries - 1";
     match settlement {
         Settlement::Ack(id) => return remove(connection, id),
-        Settlement::HandBack(id) => {
+        Settlement::Requeue(id) => {
             let sql = format!("{give_back} WHERE id = ?1 AND taken_by IS NOT NULL");
             connection.prepare_cached(&sql)?.execute([id])?;
         }
-        Settlement::HandBackAll(subscription) => {
+        Settlement::RequeueAll(subscription) => {
             let sql = format!("{give_back} WHERE taken_by = ?1");
             connection.prepare_cached(&sql)?.execute([subscription])?;
         }
@@ -186,6 +186,6 @@ fn queue_of(source: Source) -> i64 {
     }
 }
 
-fn after(now: Instant, delay: Duration) -> i64 {
+fn after(now: Timestamp, delay: Duration) -> i64 {
     now.unix_micros().saturating_add(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX))
 }

@@ -3,8 +3,8 @@
 //! One thread does all the writing: what waits for it, be it messages to publish, to take or to
 //! settle, shares one transaction and with it one wait for the disk.
 
+mod disk_space;
 mod messages;
-mod room;
 mod subscription;
 mod writer;
 
@@ -13,16 +13,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use rusqlite::Connection;
 use trailpad_common::failure::Unavailable;
-use trailpad_common::instant::Instant;
-use trailpad_common::lifecycle::HealthWatch;
-use trailpad_common::ports::{
+use trailpad_common::queue::{
     Depths, Destination, MessageKind, PublishError, Publisher, Queue, Source, Subscription,
 };
+use trailpad_common::runtime::lifecycle::HealthWatch;
+use trailpad_common::timestamp::Timestamp;
 
 use super::data_dir::DataDir;
 use super::error::unavailable;
 use super::file::Database;
-use room::Room;
+use disk_space::DiskSpace;
 use subscription::SqliteSubscription;
 use writer::Writer;
 
@@ -61,7 +61,7 @@ impl SqliteQueue {
         free_bytes_min: u64,
     ) -> Result<Self, Unavailable> {
         let reader = Database::new(directory.open_queue()?);
-        let writer = Writer::start(connection, Room::new(directory.path(), free_bytes_min))?;
+        let writer = Writer::start(connection, DiskSpace::new(directory.path(), free_bytes_min))?;
         Ok(Self { writer, reader, subscriptions: AtomicI64::new(1) })
     }
 }
@@ -90,7 +90,7 @@ impl Queue for SqliteQueue {
     }
 
     async fn depths(&self) -> Result<Depths, Unavailable> {
-        let depths = self.reader.with(|connection| messages::depths(connection, Instant::now()));
+        let depths = self.reader.with(|connection| messages::depths(connection, Timestamp::now()));
         depths.map_err(|error| unavailable(&error))
     }
 }

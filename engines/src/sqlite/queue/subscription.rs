@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{Notify, oneshot, watch};
 use trailpad_common::failure::Unavailable;
-use trailpad_common::instant::Instant;
-use trailpad_common::ports::{Delivery, Settle, Source, Subscription};
+use trailpad_common::queue::{Delivery, Settle, Source, Subscription};
+use trailpad_common::timestamp::Timestamp;
 
 use super::messages::{Message, Settlement, Taken};
 use super::writer::{THREAD_ENDED, Writer};
@@ -86,9 +86,9 @@ impl SqliteSubscription {
         Ok(())
     }
 
-    async fn wait(&mut self, next_due: Option<Instant>) {
+    async fn wait(&mut self, next_due: Option<Timestamp>) {
         let due_in = next_due.map(|due| {
-            let micros = due.unix_micros().saturating_sub(Instant::now().unix_micros());
+            let micros = due.unix_micros().saturating_sub(Timestamp::now().unix_micros());
             Duration::from_micros(u64::try_from(micros).unwrap_or(0))
         });
         tokio::select! {
@@ -136,7 +136,7 @@ impl Subscription for SqliteSubscription {
 
 impl Drop for SqliteSubscription {
     fn drop(&mut self) {
-        self.writer.settle(Settlement::HandBackAll(self.number));
+        self.writer.settle(Settlement::RequeueAll(self.number));
     }
 }
 
@@ -161,7 +161,7 @@ impl Settle for SqliteSettle {
         self.settle(Settlement::Ack(self.id)).await;
     }
 
-    async fn hand_back(&self) {
-        self.settle(Settlement::HandBack(self.id)).await;
+    async fn requeue(&self) {
+        self.settle(Settlement::Requeue(self.id)).await;
     }
 }

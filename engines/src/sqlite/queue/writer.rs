@@ -7,12 +7,12 @@ use rusqlite::{Connection, Error, Transaction};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 use trailpad_common::failure::Unavailable;
-use trailpad_common::instant::Instant;
-use trailpad_common::lifecycle::{Health, HealthWatch};
-use trailpad_common::ports::{Destination, MessageKind, PublishError, Source};
+use trailpad_common::queue::{Destination, MessageKind, PublishError, Source};
+use trailpad_common::runtime::lifecycle::{Health, HealthWatch};
+use trailpad_common::timestamp::Timestamp;
 
+use super::disk_space::DiskSpace;
 use super::messages::{self, Settlement, Taken};
-use super::room::Room;
 use crate::sqlite::error::{describe, unavailable};
 
 /// Jobs that share a transaction at most.
@@ -49,7 +49,7 @@ struct Request {
 
 impl Writer {
     /// Starts the thread.
-    pub fn start(connection: Connection, room: Room) -> Result<Self, Unavailable> {
+    pub fn start(connection: Connection, room: DiskSpace) -> Result<Self, Unavailable> {
         let queued_bytes =
             messages::queued_bytes(&connection).map_err(|error| unavailable(&error))?;
         let (jobs, receiver) = channel();
@@ -129,7 +129,7 @@ pub(super) const THREAD_ENDED: &str = "the queue's thread has ended";
 struct Thread {
     connection: Connection,
     jobs: Receiver<Job>,
-    room: Room,
+    room: DiskSpace,
     /// The bytes of all bodies in the file.
     queued_bytes: u64,
     /// What could not be settled yet.
@@ -212,7 +212,7 @@ impl Thread {
             }
             (Job::Take(request, answer), Done::Taken(taken)) => {
                 if answer.send(Ok(taken)).is_err() {
-                    self.unsettled.push(Settlement::HandBackAll(request.subscription));
+                    self.unsettled.push(Settlement::RequeueAll(request.subscription));
                 }
             }
             (Job::Settle(settlement, answer), Done::Settled { bytes }) => {
@@ -283,7 +283,7 @@ impl Thread {
 }
 
 fn perform(transaction: &Transaction<'_>, job: &Job, may_accept: bool) -> Result<Done, Error> {
-    let now = Instant::now();
+    let now = Timestamp::now();
     match job {
         Job::Publish(message, _) => match message.to {
             Destination::Activities if !may_accept => {

@@ -1,0 +1,6 @@
+//! Shared by the roles of a process: lifecycle, backoff, traces and metrics.
+
+pub mod backoff;
+pub mod lifecycle;
+pub mod metrics;
+pub mod trace;

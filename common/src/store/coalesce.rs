@@ -1,0 +1,158 @@
+//! Folding a batch by key, so that the store never sees two activities of one row at once.
+//!
+//! The rule, in which order does not matter: of the activities of one `(webhook, externalId)` the
+//! newest that replaces is the content; where none replaces, the oldest is. The row's id is the
+//! oldest's. The same activity twice is one.
+
+use std::collections::HashMap;
+
+use crate::activity::OnDuplicate;
+use crate::id::ActivityId;
+use crate::store::NewActivity;
+use crate::timestamp::Timestamp;
+
+/// A row to insert, or to update where its key is there already.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CoalescedRow<'r, 'a> {
+    /// The id the row gets where it is new.
+    pub id: ActivityId,
+    /// The activity whose content it holds.
+    pub content: &'r NewActivity<'a>,
+}
+
+/// Folds a batch; the rows come back ordered by key, so that two workers that store the same keys
+/// take their locks in the same order.
+pub fn coalesce<'r, 'a>(batch: &'r [NewActivity<'a>]) -> Vec<CoalescedRow<'r, 'a>> {
+    let mut by_age: Vec<&NewActivity<'a>> = batch.iter().collect();
+    by_age.sort_unstable_by_key(|new| age(new));
+    let mut ids = HashMap::with_capacity(batch.len());
+    let mut keys = HashMap::new();
+    let mut rows: Vec<CoalescedRow<'r, 'a>> = Vec::with_capacity(batch.len());
+    for new in by_age {
+        if ids.insert(new.id, ()).is_some() {
+            continue;
+        }
+        let Some(external_id) = new.activity.external_id.as_deref() else {
+            rows.push(CoalescedRow { id: new.id, content: new });
+            continue;
+        };
+        let at = *keys.entry((new.webhook_id, external_id)).or_insert(rows.len());
+        match rows.get_mut(at) {
+            // From old to new: a later one that replaces wins, a later one that does not is nothing.
+            Some(row) if replaces(new) => row.content = new,
+            Some(_) => {}
+            None => rows.push(CoalescedRow { id: new.id, content: new }),
+        }
+    }
+    rows.sort_unstable_by(|a, b| sort_key(a).cmp(&sort_key(b)));
+    rows
+}
+
+/// Whether an activity may become the content of a row that is there.
+pub fn replaces(new: &NewActivity<'_>) -> bool {
+    new.activity.processing.on_duplicate == OnDuplicate::Replace
+}
+
+fn age(new: &NewActivity<'_>) -> (Timestamp, ActivityId) {
+    (new.received_at, new.id)
+}
+
+fn sort_key<'r>(row: &CoalescedRow<'r, '_>) -> (crate::id::WebhookId, Option<&'r str>, ActivityId) {
+    (row.content.webhook_id, row.content.activity.external_id.as_deref(), row.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::activity::{Activity, Handling, Limits};
+    use crate::id::{MemberId, ProjectId};
+
+    /// An activity received at second `at`; `R` replaces.
+    fn new(id: u128, at: i64, key: Option<&str>, mode: char) -> NewActivity<'static> {
+        let body = br#"{"title":"T","startTime":"2024-08-03T11:30:00Z"}"#;
+        let mut activity =
+            Activity::parse(body, Handling::Lenient, &Limits::NONE).expect("valid").activity;
+        activity.external_id = key.map(|key| key.to_owned().into());
+        if mode == 'R' {
+            activity.processing.on_duplicate = OnDuplicate::Replace;
+        }
+        NewActivity {
+            id: Uuid::from_u128(id).into(),
+            webhook_id: Uuid::from_u128(7).into(),
+            project_id: ProjectId::from(Uuid::nil()),
+            member_id: MemberId::from(Uuid::nil()),
+            received_at: Timestamp::from_unix_micros(at * 1_000_000),
+            activity,
+        }
+    }
+
+    /// (row id, content id) of each row.
+    fn folded(batch: &[NewActivity<'_>]) -> Vec<(u128, u128)> {
+        coalesce(batch)
+            .iter()
+            .map(|row| (row.id.uuid().as_u128(), row.content.id.uuid().as_u128()))
+            .collect()
+    }
+
+    #[test]
+    fn activities_without_a_key_are_rows_of_their_own() {
+        assert_eq!(folded(&[new(1, 1, None, ' '), new(2, 1, None, 'R')]), [(1, 1), (2, 2)]);
+    }
+
+    #[test]
+    fn the_same_activity_twice_is_one_row() {
+        assert_eq!(
+            folded(&[
+                new(1, 1, None, ' '),
+                new(1, 1, None, ' '),
+                new(2, 2, Some("k"), 'R'),
+                new(2, 2, Some("k"), 'R')
+            ]),
+            [(1, 1), (2, 2)]
+        );
+    }
+
+    #[test]
+    fn the_outcome_is_the_same_in_every_order() {
+        let all = [
+            new(1, 1, Some("k"), ' '),
+            new(2, 2, Some("k"), 'R'),
+            new(3, 3, Some("k"), 'R'),
+            new(4, 3, Some("k"), 'R'),
+            new(5, 9, Some("k"), ' '),
+        ];
+        for order in permutations(5) {
+            let batch: Vec<_> = order.iter().map(|at| all[*at].clone()).collect();
+            assert_eq!(folded(&batch), [(1, 4)], "{order:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_replacement_the_oldest_stays() {
+        assert_eq!(folded(&[new(2, 2, Some("k"), ' '), new(1, 1, Some("k"), ' ')]), [(1, 1)]);
+    }
+
+    #[test]
+    fn rows_are_ordered_by_key() {
+        let batch = [new(1, 1, Some("b"), ' '), new(2, 2, Some("a"), ' '), new(3, 3, None, ' ')];
+        assert_eq!(folded(&batch), [(3, 3), (2, 2), (1, 1)]);
+    }
+
+    fn permutations(n: usize) -> Vec<Vec<usize>> {
+        if n == 0 {
+            return vec![vec![]];
+        }
+        permutations(n - 1)
+            .into_iter()
+            .flat_map(|shorter| {
+                (0..n).map(move |at| {
+                    let mut longer = shorter.clone();
+                    longer.insert(at, n - 1);
+                    longer
+                })
+            })
+            .collect()
+    }
+}

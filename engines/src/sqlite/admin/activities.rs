@@ -1,0 +1,242 @@
+//! What arrived, in a file: activities in pages, traffic, refused requests.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
+use trailpad_common::admin::{
+    ActivityQueries, ActivityQuery, ActivityScope, AdminError, ListedActivity, StoredActivity,
+    Traffic,
+};
+use trailpad_common::email::Email;
+use trailpad_common::failure::Unavailable;
+use trailpad_common::id::{ActivityId, WebhookId, WorkspaceId};
+use trailpad_common::timestamp::Timestamp;
+use trailpad_common::traffic::{Counts, REJECTED_KEPT, RejectedRequest, TrafficLog, span_of};
+use uuid::Uuid;
+
+use super::lists::{ACTIVITY_COLUMNS, BEGINNING, activity, all};
+use super::{SqliteAdmin, away, micros, not_found};
+use crate::sqlite::error::unavailable;
+
+const LISTED_COLUMNS: &str = r#"
+a.id, a.project_id, a.member_id, m.email, a.title, a."trigger", a.event, a.start_time,
+a.external_id, a.received_at
+"#;
+
+const OF_WORKSPACE: &str = "
+FROM activities a
+JOIN members m ON m.id = a.member_id
+JOIN projects p ON p.id = a.project_id AND p.workspace_id = :workspace
+";
+
+/// One upper bound alone: of two, SQLite may seek to the wrong one.
+const PAGE: &str = "
+AND a.received_at >= :from AND (a.received_at, a.id) < (:after_at, :after_id)
+ORDER BY a.received_at DESC, a.id DESC LIMIT :limit
+";
+
+const LAST: &str = "
+SELECT w.id, (SELECT a.received_at FROM activities a WHERE a.webhook_id = w.id
+              ORDER BY a.received_at DESC, a.id DESC LIMIT 1)
+FROM webhooks w
+JOIN projects p ON p.id = w.project_id AND p.workspace_id = ?1
+";
+
+const TRAFFIC: &str = "
+SELECT t.webhook_id, t.span, t.accepted, t.refused, t.stored, t.dead
+FROM webhooks w
+JOIN projects p ON p.id = w.project_id AND p.workspace_id = ?1
+JOIN webhook_traffic t ON t.webhook_id = w.id AND t.span >= ?3
+WHERE w.id = ?2
+ORDER BY t.span
+";
+
+const ADD: &str = "
+INSERT INTO webhook_traffic (webhook_id, span, accepted, refused, stored, dead)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (webhook_id, span) DO UPDATE
+SET accepted = accepted + excluded.accepted, refused = refused + excluded.refused,
+    stored = stored + excluded.stored, dead = dead + excluded.dead
+";
+
+const FORGET_REFUSED: &str = "
+DELETE FROM refused_requests WHERE webhook_id = ?1 AND id <= (
+    SELECT k.id FROM refused_requests k WHERE k.webhook_id = ?1
+    ORDER BY k.id DESC LIMIT 1 OFFSET ?2)
+";
+
+#[async_trait]
+impl ActivityQueries for SqliteAdmin {
+    async fn page(&self, query: &ActivityQuery) -> Result<Vec<ListedActivity>, AdminError> {
+        let (column, keys) = self.read(|connection| keys_of(connection, query))?;
+        let mut rows = Vec::new();
+        // Each key's own newest rows come out of an index in order; others get the connection
+        // between them.
+        for key in keys {
+            rows.extend(self.read(|connection| page_of(connection, column, key, query))?);
+        }
+        rows.sort_by_key(|row: &ListedActivity| std::cmp::Reverse((row.received_at, row.id)));
+        rows.truncate(query.limit as usize);
+        Ok(rows)
+    }
+
+    async fn activity(
+        &self,
+        workspace_id: WorkspaceId,
+        id: ActivityId,
+    ) -> Result<StoredActivity, AdminError> {
+        let sql = format!("SELECT {ACTIVITY_COLUMNS} {OF_WORKSPACE} WHERE a.id = :id");
+        let values = named_params! { ":workspace": workspace_id.uuid(), ":id": id.uuid() };
+        let found = self.read(|connection| {
+            connection.query_row(&sql, values, activity).optional().map_err(away)
+        })?;
+        found.ok_or_else(|| not_found(format!("there is no activity {id}")))
+    }
+
+    async fn last_activities(
+        &self,
+        workspace_id: WorkspaceId,
+    ) -> Result<Vec<(WebhookId, Timestamp)>, AdminError> {
+        let read =
+            |row: &Row<'_>| Ok((row.get::<_, Uuid>(0)?.into(), row.get::<_, Option<i64>>(1)?));
+        let found = self.read(|connection| all(connection, LAST, [workspace_id.uuid()], read))?;
+        let last =
+            |(id, at): (WebhookId, Option<i64>)| Some((id, Timestamp::from_unix_micros(at?)));
+        Ok(found.into_iter().filter_map(last).collect())
+    }
+
+    async fn traffic(
+        &self,
+        workspace_id: WorkspaceId,
+        webhooks: &[WebhookId],
+        since: Timestamp,
+    ) -> Result<Vec<Traffic>, AdminError> {
+        let mut found = Vec::new();
+        for webhook in webhooks {
+            let values = params![workspace_id.uuid(), webhook.uuid(), micros(since)];
+            found.extend(self.read(|connection| all(connection, TRAFFIC, values, traffic))?);
+        }
+        found.sort_by_key(|part| part.span);
+        Ok(found)
+    }
+
+    async fn refused(
+        &self,
+        webhook_id: WebhookId,
+        limit: u32,
+    ) -> Result<Vec<RejectedRequest>, AdminError> {
+        let sql = "SELECT at, problem FROM refused_requests WHERE webhook_id = ?1
+                   ORDER BY id DESC LIMIT ?2";
+        let read = |row: &Row<'_>| {
+            let at = Timestamp::from_unix_micros(row.get(0)?);
+            Ok(RejectedRequest { webhook_id, at, problem: row.get(1)? })
+        };
+        self.read(|connection| all(connection, sql, params![webhook_id.uuid(), limit], read))
+    }
+}
+
+/// The column of a scope, and the values of it.
+fn keys_of(
+    connection: &Connection,
+    query: &ActivityQuery,
+) -> Result<(&'static str, Vec<Uuid>), AdminError> {
+    Ok(match query.scope {
+        ActivityScope::Webhook(id) => ("webhook_id", vec![id.uuid()]),
+        ActivityScope::Project(id) => ("project_id", vec![id.uuid()]),
+        ActivityScope::Member(id) => ("member_id", vec![id.uuid()]),
+        ActivityScope::Workspace => {
+            let sql = "SELECT id FROM projects WHERE workspace_id = ?1";
+            ("project_id", all(connection, sql, [query.workspace_id.uuid()], |row| row.get(0))?)
+        }
+    })
+}
+
+fn page_of(
+    connection: &Connection,
+    column: &str,
+    key: Uuid,
+    query: &ActivityQuery,
+) -> Result<Vec<ListedActivity>, AdminError> {
+    let sql = format!("SELECT {LISTED_COLUMNS} {OF_WORKSPACE} WHERE a.{column} = :key {PAGE}");
+    let after = query.after.map_or(BEGINNING, |(at, id)| (micros(at), id.uuid()));
+    let until = query.until.map_or(BEGINNING, |until| (micros(until), Uuid::nil()));
+    let (after_at, after_id) = after.min(until);
+    let values = named_params! {
+        ":workspace": query.workspace_id.uuid(),
+        ":key": key,
+        ":from": query.from.map_or(i64::MIN, micros),
+        ":after_at": after_at,
+        ":after_id": after_id,
+        ":limit": query.limit,
+    };
+    all(connection, &sql, values, listed)
+}
+
+fn listed(row: &Row<'_>) -> rusqlite::Result<ListedActivity> {
+    Ok(ListedActivity {
+        id: row.get::<_, Uuid>(0)?.into(),
+        project_id: row.get::<_, Uuid>(1)?.into(),
+        member_id: row.get::<_, Uuid>(2)?.into(),
+        member_email: Email::folded(row.get_ref(3)?.as_str()?),
+        title: row.get(4)?,
+        trigger: row.get(5)?,
+        event: row.get(6)?,
+        start_time: Timestamp::from_unix_micros(row.get(7)?),
+        external_id: row.get(8)?,
+        received_at: Timestamp::from_unix_micros(row.get(9)?),
+    })
+}
+
+fn traffic(row: &Row<'_>) -> rusqlite::Result<Traffic> {
+    let counts = Counts {
+        accepted: row.get(2)?,
+        refused: row.get(3)?,
+        stored: row.get(4)?,
+        dead: row.get(5)?,
+    };
+    let span = Timestamp::from_unix_micros(row.get(1)?);
+    Ok(Traffic { webhook_id: row.get::<_, Uuid>(0)?.into(), span, counts })
+}
+
+#[async_trait]
+impl TrafficLog for SqliteAdmin {
+    async fn record(
+        &self,
+        at: Timestamp,
+        counts: &[(WebhookId, Counts)],
+        refused: &[RejectedRequest],
+    ) -> Result<(), Unavailable> {
+        let written = self.database.with(|connection| {
+            let transaction = connection.transaction()?;
+            counts.iter().try_for_each(|(id, counts)| add(&transaction, at, *id, counts))?;
+            refused.iter().try_for_each(|refused| keep(&transaction, refused))?;
+            transaction.commit()
+        });
+        written.map_err(|error| unavailable(&error))
+    }
+
+    async fn forget(&self, before: Timestamp) -> Result<(), Unavailable> {
+        let sql = "DELETE FROM webhook_traffic WHERE span < ?1";
+        let forgotten = self.database.with(|connection| connection.execute(sql, [micros(before)]));
+        forgotten.map(|_| ()).map_err(|error| unavailable(&error))
+    }
+}
+
+fn add(
+    transaction: &Transaction<'_>,
+    at: Timestamp,
+    webhook: WebhookId,
+    counts: &Counts,
+) -> rusqlite::Result<()> {
+    let Counts { accepted, refused, stored, dead } = *counts;
+    let values = params![webhook.uuid(), micros(span_of(at)), accepted, refused, stored, dead];
+    transaction.prepare_cached(ADD)?.execute(values)?;
+    Ok(())
+}
+
+fn keep(transaction: &Transaction<'_>, refused: &RejectedRequest) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO refused_requests (webhook_id, at, problem) VALUES (?1, ?2, ?3)";
+    let (webhook, at) = (refused.webhook_id.uuid(), micros(refused.at));
+    transaction.prepare_cached(sql)?.execute(params![webhook, at, refused.problem])?;
+    transaction.prepare_cached(FORGET_REFUSED)?.execute(params![webhook, REJECTED_KEPT])?;
+    Ok(())
+}
