@@ -13,7 +13,7 @@ test: check ## Run check, then every test on private servers
 	$(target)/debug/with-servers cargo test --locked --workspace --lib --bins --tests
 	cargo test --locked --workspace --doc
 
-check: ## Install missing tools; check format, prose, spelling, dependencies, manifests, lints and docs
+check: ## Install missing tools, check format, spelling, dependencies, manifests, lints and docs
 	scripts/install-test-deps
 	scripts/install-check-tools
 	cargo fmt --all --check

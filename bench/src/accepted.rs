@@ -1,4 +1,4 @@
-//! Accepted over HTTP, against the broker alone.
+//! Activities accepted over HTTP, compared with the broker only.
 
 use std::time::{Duration, Instant};
 
@@ -19,48 +19,57 @@ const SECONDS: u64 = 5;
 const CONNECTIONS: usize = 256;
 const IN_FLIGHT: usize = 512;
 
-/// What every sender posts: the documented example.
+/// The documented example.
 const BODY: &str = r#"{"title":"Customer Inquiry Handled","description":"Handled customer inquiry from Jane Doe regarding billing.","startTime":"2024-08-03T11:30:00Z","trigger":"Manual Log","event":"Call Center Log","externalId":"call-log-9876"}"#;
 
-/// Posts to a gateway and leaves its queue empty.
+/// Activities accepted per second by a gateway. Leaves its queue empty.
 pub async fn over_http(sandbox: &Sandbox, url: &str) -> f64 {
     let rate = wrk(url).await;
     purge(sandbox, &sandbox.queue).await;
     rate
 }
 
-/// `wrk` with keep-alive connections; every answer must be a 202.
+/// Runs `wrk` with keep-alive connections and returns its requests per second. Every response must
+/// be a 202.
 pub async fn wrk(url: &str) -> f64 {
     let script = std::env::temp_dir().join(format!("trailpad-bench-{}.lua", std::process::id()));
     let lua = format!(
         "wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = [[{BODY}]]\n"
     );
-    tokio::fs::write(&script, lua).await.expect("a script");
+    tokio::fs::write(&script, lua).await.expect("writing the wrk script should succeed");
     let output = Command::new("wrk")
         .args(["-t2", &format!("-c{CONNECTIONS}"), &format!("-d{SECONDS}s"), "--latency", "-s"])
         .arg(&script)
         .arg(url)
         .output()
         .await
-        .expect("wrk: run scripts/install-test-deps bench");
+        .expect("wrk should start: run scripts/install-test-deps bench to install it");
     let _ = tokio::fs::remove_file(&script).await;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(!text.contains("Non-2xx"), "not all were accepted:\n{text}");
+    assert!(!text.contains("Non-2xx"), "wrk received a response other than 2xx:\n{text}");
     let p99 = text.lines().find(|line| line.trim().starts_with("99%")).unwrap_or_default();
     eprintln!("  accepted: p99{}", p99.trim().trim_start_matches("99%"));
     let rate = text.lines().find_map(|line| line.strip_prefix("Requests/sec:"));
-    rate.and_then(|rate| rate.trim().parse().ok()).expect("wrk's rate")
+    rate.and_then(|rate| rate.trim().parse().ok())
+        .expect("the output of wrk should contain Requests/sec")
 }
 
-/// One activity a message, straight to the same kind of queue, confirmed, without HTTP.
-pub async fn broker_alone(sandbox: &Sandbox) -> f64 {
-    let queue = format!("{}.alone", sandbox.queue);
+/// Messages confirmed per second by the same kind of queue, with one activity per message and
+/// without HTTP.
+pub async fn broker_only(sandbox: &Sandbox) -> f64 {
+    let queue = format!("{}.broker-only", sandbox.queue);
     let (_connection, channel) = open(sandbox).await;
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
     let durable = QueueDeclareOptions { durable: true, ..Default::default() };
-    channel.queue_declare(queue.as_str().into(), durable, arguments).await.expect("a queue");
-    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    channel
+        .queue_declare(queue.as_str().into(), durable, arguments)
+        .await
+        .expect("declaring the queue should succeed");
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await
+        .expect("enabling publisher confirms should succeed");
     let webhook_id = WebhookId::generate();
     let publish = async || {
         let received_at = Timestamp::now();
@@ -73,9 +82,11 @@ pub async fn broker_alone(sandbox: &Sandbox) -> f64 {
         let sent = channel
             .basic_publish("".into(), queue.as_str().into(), options, &message, properties)
             .await;
-        assert!(sent.expect("sent").await.expect("confirmed").is_ack());
+        let confirm = sent.expect("publishing should succeed").await;
+        assert!(confirm.expect("the confirm should arrive").is_ack());
     };
-    let (began, mut confirmed) = (Instant::now(), 0_u64);
+    let began = Instant::now();
+    let mut confirmed = 0_u64;
     let mut in_flight: FuturesUnordered<_> = (0..IN_FLIGHT).map(|_| publish()).collect();
     while began.elapsed() < Duration::from_secs(SECONDS) {
         in_flight.next().await;
@@ -91,12 +102,15 @@ pub async fn broker_alone(sandbox: &Sandbox) -> f64 {
 async fn open(sandbox: &Sandbox) -> (Connection, Channel) {
     let connection = Connection::connect(&sandbox.amqp_url, ConnectionProperties::default())
         .await
-        .expect("RabbitMQ");
-    let channel = connection.create_channel().await.expect("a channel");
+        .expect("connecting to RabbitMQ should succeed");
+    let channel = connection.create_channel().await.expect("opening a channel should succeed");
     (connection, channel)
 }
 
 async fn purge(sandbox: &Sandbox, queue: &str) {
     let (_connection, channel) = open(sandbox).await;
-    channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await.expect("purged");
+    channel
+        .queue_purge(queue.into(), QueuePurgeOptions::default())
+        .await
+        .expect("purging the queue should succeed");
 }

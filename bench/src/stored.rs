@@ -1,4 +1,4 @@
-//! Stored by one worker on a backlog, against the database alone.
+//! Activities stored by one worker from a backlog, compared with the database only.
 
 use std::time::{Duration, Instant};
 
@@ -6,16 +6,16 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::types::{ToSql, Type};
 use trailpad_common::id::{ActivityId, WebhookId};
 use trailpad_common::queue::envelope::{Batch, Envelope};
-use trailpad_common::queue::{Destination, MessageKind, Queue};
+use trailpad_common::queue::{Destination, MessageKind, Queue, QueueBackend};
 use trailpad_common::runtime::lifecycle::Health;
 use trailpad_common::timestamp::Timestamp;
-use trailpad_engines::rabbitmq::RabbitQueue;
+use trailpad_engines::rabbitmq::RabbitBackend;
 use trailpad_tests::postgres::connect;
 use trailpad_tests::{Sandbox, Webhook, wait_until};
 use uuid::Uuid;
 
 pub const ROWS: usize = 200_000;
-/// As many as a gateway puts into a message under load.
+/// The number that a gateway puts into a message under load.
 const ACTIVITIES_PER_MESSAGE: usize = 85;
 pub const ROWS_PER_STATEMENT: usize = 2_000;
 const CONNECTIONS: usize = 2;
@@ -23,12 +23,19 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 pub const TITLE: &str = "Customer Inquiry Handled";
 pub const DESCRIPTION: &str = "Handled customer inquiry from Jane Doe regarding billing.";
 
-/// From a worker's first row of a backlog to its last.
+/// Activities stored per second, from the first row of a backlog to the last.
 pub async fn by_a_worker(sandbox: &Sandbox, webhook: &Webhook) -> f64 {
     sandbox.execute("TRUNCATE activities; CHECKPOINT").await;
-    let queue = RabbitQueue::new(&sandbox.amqp_url, &sandbox.queue, "bench", &[]).expect("a URL");
-    queue.publish_health().wait_for(|health| *health == Health::Up).await.expect("RabbitMQ");
-    publish_backlog(&queue, webhook.id.parse().expect("an id")).await;
+    let backend = RabbitBackend::new(&sandbox.amqp_url, &sandbox.queue)
+        .expect("the AMQP URL should be valid");
+    let queue = backend.queue("bench", &[]).expect("creating the queue should succeed");
+    queue
+        .publish_health()
+        .wait_for(|health| *health == Health::Up)
+        .await
+        .expect("RabbitMQ should become available");
+    let webhook_id = webhook.id.parse().expect("the webhook id should be valid");
+    publish_backlog(&*queue, webhook_id).await;
     let worker = sandbox.worker(&[]).await;
     let stored = async || worker.metric("trailpad_worker_stored_total").await;
     let first = wait_until("the first rows", DEADLINE, stored, |stored| *stored > 0.0).await;
@@ -39,7 +46,7 @@ pub async fn by_a_worker(sandbox: &Sandbox, webhook: &Webhook) -> f64 {
     rate
 }
 
-/// Publishes all rows in messages as a gateway makes them.
+/// Publishes all rows, in messages like those of a gateway.
 pub async fn publish_backlog(queue: &dyn Queue, webhook_id: WebhookId) {
     let mut publisher = queue.publisher();
     for first in (0..ROWS).step_by(ACTIVITIES_PER_MESSAGE) {
@@ -63,12 +70,13 @@ pub async fn publish_backlog(queue: &dyn Queue, webhook_id: WebhookId) {
         publisher
             .publish(Destination::Activities, MessageKind::Activities, &message)
             .await
-            .expect("confirmed");
+            .expect("the publish should be confirmed");
     }
 }
 
-/// The same rows into the same table, ready in memory, in large statements on two connections.
-pub async fn database_alone(sandbox: &Sandbox) -> f64 {
+/// Rows inserted per second: the same rows, prepared in memory, into the same table, in large
+/// statements on two connections.
+pub async fn database_only(sandbox: &Sandbox) -> f64 {
     sandbox.execute("TRUNCATE activities; CHECKPOINT").await;
     let statements: Vec<Columns> = (0..ROWS)
         .step_by(ROWS_PER_STATEMENT)
@@ -76,13 +84,14 @@ pub async fn database_alone(sandbox: &Sandbox) -> f64 {
         .collect();
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
-        clients.push(connect(&sandbox.database_url).await.expect("PostgreSQL"));
+        let client = connect(&sandbox.database_url).await;
+        clients.push(client.expect("connecting to PostgreSQL should succeed"));
     }
     let began = Instant::now();
     let work = clients.iter().enumerate().map(|(nth, client)| {
-        let mine = statements.iter().skip(nth).step_by(CONNECTIONS);
+        let share = statements.iter().skip(nth).step_by(CONNECTIONS);
         async move {
-            for columns in mine {
+            for columns in share {
                 columns.insert(client).await;
             }
         }
@@ -109,7 +118,8 @@ struct Columns {
 
 impl Columns {
     fn of(rows: std::ops::Range<usize>) -> Self {
-        let (count, now) = (rows.len(), Timestamp::now());
+        let count = rows.len();
+        let now = Timestamp::now();
         Self {
             ids: rows.clone().map(|_| ActivityId::received_at(Timestamp::now()).uuid()).collect(),
             others: vec![Uuid::from_u128(7); count],
@@ -152,6 +162,6 @@ impl Columns {
             (&self.absent_texts, Type::TEXT_ARRAY),
             (&self.times, Type::TIMESTAMPTZ_ARRAY),
         ];
-        client.execute_typed(sql, &parameters).await.expect("inserted");
+        client.execute_typed(sql, &parameters).await.expect("inserting should succeed");
     }
 }

@@ -1,43 +1,41 @@
-//! E-mail addresses of members, folded once so that every comparison is of equal bytes.
+//! E-mail addresses of members, normalised once so that comparisons are byte by byte.
 
 use std::fmt;
 
-/// The longest address, in bytes (RFC 5321, 4.5.3.1.3: a path of 256 with its two brackets).
+/// RFC 5321, 4.5.3.1.3: a path has at most 256 bytes, including its two brackets.
 pub const EMAIL_BYTES_MAX: usize = 254;
 
 /// A member's e-mail address: trimmed and lower-cased.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Email(String);
 
-/// The text is not an e-mail address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not an e-mail address: it must look like name@example.com, in at most {EMAIL_BYTES_MAX} bytes"
+    "not a valid e-mail address: it must look like name@example.com and have at most {EMAIL_BYTES_MAX} bytes"
 )]
-pub struct NotAnEmail;
+pub struct InvalidEmail;
 
 impl Email {
-    /// Folds and checks an address. Whether a mailbox exists is not this type's business.
-    pub fn parse(text: &str) -> Result<Self, NotAnEmail> {
-        let folded = Self::folded(text);
-        // Lower-casing can lengthen a text, so the bound is on what is kept.
-        if folded.0.len() > EMAIL_BYTES_MAX {
-            return Err(NotAnEmail);
+    /// Normalises and checks an address. Does not check that the mailbox exists.
+    pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
+        let email = Self::folded(text);
+        // Lower-casing can lengthen a text, so the limit applies to the normalised address.
+        if email.0.len() > EMAIL_BYTES_MAX {
+            return Err(InvalidEmail);
         }
-        let (local, domain) = folded.0.rsplit_once('@').ok_or(NotAnEmail)?;
+        let (local, domain) = email.0.rsplit_once('@').ok_or(InvalidEmail)?;
         let clean = |part: &str| {
             !part.is_empty()
                 && !part.contains(|c: char| c == '@' || c.is_whitespace() || c.is_control())
         };
-        if clean(local) && clean(domain) { Ok(folded) } else { Err(NotAnEmail) }
+        if clean(local) && clean(domain) { Ok(email) } else { Err(InvalidEmail) }
     }
 
-    /// Folds an address that was checked when it was accepted.
+    /// Normalises an address without checking it, for addresses that were checked before.
     pub fn folded(text: &str) -> Self {
         Self(text.trim().to_lowercase())
     }
 
-    /// The folded address.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -54,18 +52,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_folded_once_for_all_comparisons() {
+    fn addresses_that_differ_in_case_and_outer_space_are_equal() {
         assert_eq!(Email::parse(" Jane.DOE@Example.COM "), Email::parse("jane.doe@example.com"));
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn an_invalid_address_is_rejected() {
         for text in ["", "jane", "@example.com", "jane@", "a b@example.com", "a@b@c", "a@b\u{7}"] {
-            assert_eq!(Email::parse(text), Err(NotAnEmail), "{text:?}");
+            assert_eq!(Email::parse(text), Err(InvalidEmail), "{text:?}");
         }
         assert_eq!(
             Email::parse(&format!("{}@example.com", "a".repeat(EMAIL_BYTES_MAX))),
-            Err(NotAnEmail)
+            Err(InvalidEmail)
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Identifiers: one newtype for each kind of thing, so that one can't be taken for another.
+//! Identifiers: a newtype for each kind, so that the compiler rejects mixed-up ids.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,6 @@ macro_rules! ids {
         pub struct $name(Uuid);
 
         impl $name {
-            /// The identifier as the UUID it is stored as.
             pub const fn uuid(self) -> Uuid {
                 self.0
             }
@@ -47,22 +46,19 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A workspace: the outermost owner of everything else.
+    /// A workspace owns projects, members and webhooks.
     WorkspaceId;
-    /// A project of a workspace.
     ProjectId;
-    /// A member of a workspace.
     MemberId;
-    /// A webhook of a project.
     WebhookId;
-    /// One accepted activity; the primary key of its row.
+    /// An accepted activity; the primary key of its row.
     ActivityId;
 }
 
 macro_rules! generated {
     ($($name:ident)*) => {$(
         impl $name {
-            /// A new identifier: UUIDv7, so that neighbours in time are neighbours in the index.
+            /// Generates a UUIDv7, so that rows created together are neighbours in the index.
             pub fn generate() -> Self {
                 Self(time_ordered(Timestamp::now()))
             }
@@ -73,26 +69,26 @@ macro_rules! generated {
 generated! { WorkspaceId ProjectId MemberId WebhookId }
 
 impl ActivityId {
-    /// The identifier of an activity received at `at` without an idempotency key (UUIDv7).
+    /// Generates the id of an activity received at `at` without an idempotency key (UUIDv7).
     pub fn received_at(at: Timestamp) -> Self {
         Self(time_ordered(at))
     }
 
-    /// The identifier of an activity posted with an `Idempotency-Key`: a UUIDv8 of the SHA-256 of
-    /// webhook and key, so that a repeat is the same row.
+    /// Derives the id of an activity posted with an `Idempotency-Key`: a UUIDv8 of the SHA-256 of
+    /// webhook and key, so that a repeated post gets the same row.
     pub fn of_idempotency_key(webhook: WebhookId, key: &[u8]) -> Self {
         let digest = Sha256::new().chain_update(webhook.0.as_bytes()).chain_update(key).finalize();
         Self(hashed(digest.as_slice()))
     }
 
-    /// The identifier under which an unreadable message is kept: a UUIDv8 of its bytes, so that a
-    /// redelivery is the same dead letter.
+    /// Derives the id of an unreadable message: a UUIDv8 of the SHA-256 of its bytes, so that a
+    /// redelivery gets the same dead letter.
     pub fn of_unreadable(message: &[u8]) -> Self {
         Self(hashed(Sha256::digest(message).as_slice()))
     }
 }
 
-/// UUIDv7 from this thread's random generator: `Uuid::now_v7` would share a lock between threads.
+/// Uses the random generator of this thread: `Uuid::now_v7` would share a lock between threads.
 fn time_ordered(at: Timestamp) -> Uuid {
     let millis = u64::try_from(at.unix_micros() / 1_000).unwrap_or(0);
     let mut random = [0_u8; 10];
@@ -111,8 +107,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_idempotency_key_names_the_same_activity_within_its_webhook_only() {
-        let (one, two) = (WebhookId::generate(), WebhookId::generate());
+    fn an_idempotency_key_gives_the_same_id_only_within_its_webhook() {
+        let one = WebhookId::generate();
+        let two = WebhookId::generate();
         let id = ActivityId::of_idempotency_key(one, b"order-1");
         assert_eq!(id, ActivityId::of_idempotency_key(one, b"order-1"));
         assert_ne!(id, ActivityId::of_idempotency_key(one, b"order-2"));
@@ -121,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn generated_activity_ids_are_version_7_and_follow_the_clock() {
+    fn generated_activity_ids_are_version_7_and_ordered_by_time() {
         let early = ActivityId::received_at(Timestamp::from_unix_micros(1_000_000));
         let late = ActivityId::received_at(Timestamp::from_unix_micros(1_002_000));
         assert_eq!(early.uuid().get_version_num(), 7);

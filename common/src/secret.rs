@@ -1,4 +1,4 @@
-//! Secrets of links and sessions: random, shown once, stored as a hash alone.
+//! Secrets of links and sessions: random, shown once, stored only as a hash.
 
 use std::fmt;
 
@@ -8,52 +8,48 @@ use subtle::ConstantTimeEq;
 
 pub(crate) const BASE62: &[u8; 62] =
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// 43 characters of 62: 256 random bits.
+/// 43 base-62 characters carry 256 random bits.
 const LEN: usize = 43;
 
-/// A newly made secret, the only time its text is known.
+/// A new secret. This is the only value that holds its text; the store gets `hash`.
 pub struct NewSecret {
     text: String,
-    /// What is stored of it.
     pub hash: SecretHash,
 }
 
 impl NewSecret {
-    /// A random one.
     pub fn generate() -> Self {
         let text: String = random_base62::<LEN>().iter().map(|byte| char::from(*byte)).collect();
         let hash = SecretHash::of(&text);
         Self { text, hash }
     }
 
-    /// Its text, for the one it is for.
+    /// Returns the secret itself: show it only to its owner.
     pub fn reveal(&self) -> &str {
         &self.text
     }
 }
 
-/// The SHA-256 of a token's secret part: all that is stored of it. The secret has 256 random
-/// bits, so a salt or a slow hash would add nothing.
+/// The SHA-256 of a secret; the store holds nothing else of it. The secret has 256 random bits, so
+/// a salt or a slow hash would add nothing.
 #[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
-    /// The hash of a secret's text.
     pub fn of(secret: &str) -> Self {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
-    /// From the stored bytes.
+    /// `None` if `bytes` does not have 32 bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// The bytes to store.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Compares in constant time, so that a wrong secret teaches nothing by how long it took.
+    /// Compares in constant time, so that the duration reveals nothing about the stored hash.
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
@@ -81,8 +77,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_known_by_its_hash_and_shown_by_nothing() {
-        let (one, other) = (NewSecret::generate(), NewSecret::generate());
+    fn a_secret_matches_its_hash_and_is_not_in_debug_output() {
+        let one = NewSecret::generate();
+        let other = NewSecret::generate();
         assert!(SecretHash::of(one.reveal()).matches(&one.hash));
         assert!(!one.hash.matches(&other.hash));
         assert!(!format!("{one:?}").contains(&one.reveal()[..8]));

@@ -1,30 +1,30 @@
-//! Instants: ISO 8601 in, microseconds inside, RFC 3339 out.
+//! Timestamps: parsed from ISO 8601, kept in microseconds, written as RFC 3339.
 
 use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-/// A point in time in UTC, kept to the microsecond, as PostgreSQL's `timestamptz` keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A time in UTC with the precision of PostgreSQL's `timestamptz`: microseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// Why a text is no instant that can be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimestampError {
-    /// It is not an ISO 8601 calendar date with a time of day.
+    /// Not an ISO 8601 calendar date with a time of day.
     Syntax,
-    /// It has the right shape, but there is no such date, time or offset.
+    /// The form is valid, but no such date, time or offset exists.
     Impossible,
-    /// It lies outside the years 0001 to 9999, in UTC.
+    /// Outside the years 0001 to 9999, in UTC.
     OutOfRange,
 }
 
-/// An instant as it was read from a sender's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParsedTimestamp {
-    /// The instant, with what is finer than a microsecond cut off.
+    /// Truncated to the microsecond.
     pub timestamp: Timestamp,
-    /// Whether the text named an offset or `Z`; without one it was read as UTC.
+    /// `true` if the text has an offset or `Z`; a text without is read as UTC.
     pub has_offset: bool,
 }
 
@@ -34,12 +34,11 @@ const UNIX_MICROS_MIN: i64 = -62_135_596_800_000_000;
 const UNIX_MICROS_MAX: i64 = 253_402_300_799_999_999;
 
 impl Timestamp {
-    /// The present.
     pub fn now() -> Self {
         Self(Utc::now().timestamp_micros())
     }
 
-    /// From microseconds since 1970-01-01T00:00:00Z, held to the years 0001 to 9999.
+    /// Converts microseconds since 1970-01-01T00:00:00Z, clamped to the years 0001 to 9999.
     pub fn from_unix_micros(micros: i64) -> Self {
         Self(micros.clamp(UNIX_MICROS_MIN, UNIX_MICROS_MAX))
     }
@@ -49,18 +48,17 @@ impl Timestamp {
         self.0
     }
 
-    /// The instant as chrono has it.
     pub fn to_datetime(self) -> DateTime<Utc> {
         DateTime::from_timestamp_micros(self.0).unwrap_or(DateTime::UNIX_EPOCH)
     }
 
-    /// Seconds from `earlier` to this instant; 0 where clocks disagree.
+    /// Seconds from `earlier` to `self`; 0 if `earlier` is later, because two clocks can disagree.
     pub fn seconds_since(self, earlier: Self) -> f64 {
         (self.0.saturating_sub(earlier.0)).max(0) as f64 / 1e6
     }
 
-    /// Reads an ISO 8601 calendar date and time, extended (`2024-08-03T11:30:00Z`) or basic
-    /// (`20240803T113000Z`): seconds and their fraction may be missing, an offset may be `Z`,
+    /// Parses an ISO 8601 calendar date and time, extended (`2024-08-03T11:30:00Z`) or basic
+    /// (`20240803T113000Z`). Seconds, their fraction and the offset are optional. An offset is `Z`,
     /// `±hh`, `±hhmm` or `±hh:mm`.
     pub fn parse(text: &str) -> Result<ParsedTimestamp, TimestampError> {
         let mut reader = Reader(text.as_bytes());
@@ -81,6 +79,28 @@ impl Timestamp {
     }
 }
 
+/// Saturates at the end of the year 9999.
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self::from_unix_micros(self.0.saturating_add(micros(duration)))
+    }
+}
+
+/// Saturates at the start of the year 1.
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self::from_unix_micros(self.0.saturating_sub(micros(duration)))
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with six decimals.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,11 +114,11 @@ impl From<DateTime<Utc>> for Timestamp {
     }
 }
 
-/// What is left to read.
+/// The rest of the text.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
-    /// The date, or none where the text has its shape but there is no such day.
+    /// `None` if the form is valid but no such day exists.
     fn date(&mut self) -> Result<Option<NaiveDate>, TimestampError> {
         let year = self.digits(4)?;
         let extended = self.take(b"-");
@@ -111,7 +131,7 @@ impl Reader<'_> {
     }
 
     fn time_of_day_micros(&mut self) -> Result<i64, TimestampError> {
-        // RFC 3339 (5.6) allows a blank and lower case where ISO 8601 has `T`.
+        // RFC 3339 (5.6) also allows `t` and a space in place of the `T` of ISO 8601.
         if !(self.take(b"T") || self.take(b"t") || self.take(b" ")) {
             return Err(TimestampError::Syntax);
         }
@@ -122,14 +142,14 @@ impl Reader<'_> {
             if extended { self.take(b":") } else { self.0.first().is_some_and(u8::is_ascii_digit) };
         let second = if has_seconds { self.digits(2)? } else { 0 };
         let fraction_micros = if has_seconds { self.fraction_micros()? } else { 0 };
-        // Neither `24:00` nor `:60`: no engine would give them back as they were sent.
+        // `24:00` and `:60` are rejected: no store engine would return them as they were sent.
         if hour > 23 || minute > 59 || second > 59 {
             return Err(TimestampError::Impossible);
         }
         Ok(i64::from(hour * 3_600 + minute * 60 + second) * 1_000_000 + i64::from(fraction_micros))
     }
 
-    /// Truncates: PostgreSQL would round, and could move an end before its start.
+    /// Truncates. PostgreSQL would round, and rounding can move an end before its start.
     fn fraction_micros(&mut self) -> Result<u32, TimestampError> {
         if !(self.take(b".") || self.take(b",")) {
             return Ok(0);
@@ -196,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_a_calendar_date_and_time_is_read() {
+    fn every_form_of_a_calendar_date_and_time_is_parsed() {
         for text in [
             "2024-08-03T11:30:00Z",
             "2024-08-03t11:30:00z",
@@ -216,26 +236,23 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_offset_is_utc_and_is_told() {
-        let read = Timestamp::parse("2024-08-03T11:30:00").expect("an instant");
-        assert!(!read.has_offset);
-        assert_eq!(
-            read.timestamp,
-            Timestamp::parse("2024-08-03T11:30:00Z").expect("an instant").timestamp
-        );
+    fn a_missing_offset_means_utc_and_is_reported() {
+        let parsed = Timestamp::parse("2024-08-03T11:30:00").expect("the text should be valid");
+        assert!(!parsed.has_offset);
+        assert_eq!(parsed.timestamp.to_string(), "2024-08-03T11:30:00.000000Z");
     }
 
     #[test]
-    fn what_is_finer_than_a_microsecond_is_cut_off_not_rounded() {
+    fn a_fraction_is_truncated_to_the_microsecond_and_not_rounded() {
         assert_eq!(utc("2024-08-03T11:30:00.9999999Z"), "2024-08-03T11:30:00.999999Z");
         assert_eq!(utc("1969-12-31T23:59:59.9999999Z"), "1969-12-31T23:59:59.999999Z");
         assert_eq!(utc("2024-08-03T11:30:00.5Z"), "2024-08-03T11:30:00.500000Z");
     }
 
     #[test]
-    fn what_is_no_date_and_time_is_refused() {
+    fn an_invalid_date_and_time_is_rejected() {
         use TimestampError::{Impossible, OutOfRange, Syntax};
-        for (text, fault) in [
+        for (text, error) in [
             ("", Syntax),
             ("yesterday", Syntax),
             ("2024-08-03", Syntax),
@@ -255,12 +272,12 @@ mod tests {
             ("0001-01-01T00:00:00+00:01", OutOfRange),
             ("9999-12-31T23:59:59-00:01", OutOfRange),
         ] {
-            assert_eq!(Timestamp::parse(text), Err(fault), "{text:?}");
+            assert_eq!(Timestamp::parse(text), Err(error), "{text:?}");
         }
     }
 
     #[test]
-    fn the_ends_of_the_range_survive_the_way_there_and_back() {
+    fn the_ends_of_the_range_are_parsed_and_written_unchanged() {
         for text in ["0001-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"] {
             assert_eq!(utc(text), text);
         }

@@ -1,4 +1,5 @@
-//! Style, script and icon, compiled in. Their paths hold a hash, so a browser may keep them.
+//! Stylesheet, script and icon, compiled into the binary. Their paths contain a hash of the content,
+//! so browsers may cache them for a year.
 
 use std::sync::LazyLock;
 
@@ -12,18 +13,19 @@ const FILES: [(&str, &str, &str); 3] = [
     ("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
 ];
 
+/// The first 6 bytes of the SHA-256 of all files, in hex. The files are not secret: [`SecretHash`] is
+/// used because it is the SHA-256 that this crate already has.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let all: String = FILES.iter().map(|(_, _, content)| *content).collect();
     SecretHash::of(&all).as_bytes()[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 });
 
-/// The path of a file.
 pub fn path(name: &str) -> String {
     format!("/assets/{}/{name}", *VERSION)
 }
 
-/// `GET /assets/{version}/{name}`: of another version nothing. While an update rolls, a page of one
-/// version may ask a process of the other, whose file nobody should keep for a year.
+/// `GET /assets/{version}/{name}`. Returns 404 for any other version: during a rolling update, a page
+/// of one version may reach a process of the other, and nobody should cache that file for a year.
 pub async fn asset(path: web::Path<(String, String)>) -> HttpResponse {
     let (version, wanted) = path.into_inner();
     match FILES.iter().find(|(name, ..)| *name == wanted && version == *VERSION) {
@@ -40,11 +42,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_file_is_kept_for_ever_and_that_of_another_version_is_not_there() {
+    async fn a_file_is_cached_and_that_of_another_version_is_not_found() {
         let answer = async |version: &str, name: &str| {
             let answer = asset((version.to_owned(), name.to_owned()).into()).await;
-            let cached = answer.headers().get(CACHE_CONTROL).expect("a header");
-            (answer.status().as_u16(), cached.to_str().expect("a text").to_owned())
+            let cached =
+                answer.headers().get(CACHE_CONTROL).expect("the response should have the header");
+            (
+                answer.status().as_u16(),
+                cached.to_str().expect("the header should be text").to_owned(),
+            )
         };
         let (status, cached) = answer(&VERSION, "app.js").await;
         assert!(status == 200 && cached.contains("immutable"), "{status} {cached}");

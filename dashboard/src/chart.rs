@@ -1,4 +1,4 @@
-//! Charts of traffic over the last 24 hours, an hour a bar.
+//! Charts of traffic over the last 24 hours, one bar per hour.
 
 use maud::{Markup, html};
 use trailpad_common::admin::Traffic;
@@ -7,28 +7,28 @@ use trailpad_common::traffic::Counts;
 
 use crate::layout::{counted, grouped};
 
-/// Bars of a chart.
-pub const HOURS: usize = 24;
+const HOURS: usize = 24;
 const HOUR_MICROS: i64 = 3_600_000_000;
+// Sizes are in units of the SVG's view box.
 const BAR: f64 = 10.0;
 const GAP: f64 = 2.0;
 const HEIGHT: f64 = 100.0;
 
-/// The counts of each of the last 24 hours, the oldest first; the last is the one that runs.
+/// Counts of each of the last 24 hours, oldest first. The last hour is still running.
 pub struct Day {
     hours: [Counts; HOURS],
 }
 
-/// When the oldest hour of the chart begins.
-pub fn day_began(now: Timestamp) -> Timestamp {
+/// Start of the oldest hour in the chart.
+pub fn chart_start(now: Timestamp) -> Timestamp {
     let hour = now.unix_micros().div_euclid(HOUR_MICROS);
     Timestamp::from_unix_micros((hour - HOURS as i64 + 1) * HOUR_MICROS)
 }
 
 impl Day {
-    /// The sums of the hours.
+    /// Sums traffic by hour, and ignores traffic outside the 24 hours.
     pub fn of<'t>(traffic: impl Iterator<Item = &'t Traffic>, now: Timestamp) -> Self {
-        let began = day_began(now).unix_micros();
+        let began = chart_start(now).unix_micros();
         let mut hours = [Counts::default(); HOURS];
         for part in traffic {
             let hour = (part.span.unix_micros() - began).div_euclid(HOUR_MICROS);
@@ -39,7 +39,6 @@ impl Day {
         Self { hours }
     }
 
-    /// The counts of all hours.
     pub fn total(&self) -> Counts {
         self.hours.iter().fold(Counts::default(), |mut sum, hour| {
             sum += *hour;
@@ -47,7 +46,7 @@ impl Day {
         })
     }
 
-    /// A sparkline of what was accepted and refused.
+    /// A sparkline of the accepted and refused counts.
     pub fn small(&self) -> Markup {
         let Counts { accepted, refused, .. } = self.total();
         let label = format!(
@@ -60,21 +59,21 @@ impl Day {
         })
     }
 
-    /// What gateways answered.
+    /// Counts of the gateways: accepted and refused.
     pub fn answered(&self) -> Markup {
         self.large("Accepted and refused in each of the last 24 hours", |hour| {
             [("accepted", hour.accepted), ("refused", hour.refused)]
         })
     }
 
-    /// What workers did with it.
+    /// Counts of the workers: stored and dead.
     pub fn settled(&self) -> Markup {
         self.large("Stored and dead in each of the last 24 hours", |hour| {
             [("stored", hour.stored), ("dead", hour.dead)]
         })
     }
 
-    /// With what its height and its width are.
+    /// A chart with captions for its vertical and horizontal scale.
     fn large(&self, label: &str, of: impl Fn(&Counts) -> [(&'static str, u32); 2]) -> Markup {
         let sum = |hour: &Counts| of(hour).iter().map(|(_, count)| u64::from(*count)).sum::<u64>();
         let most = self.hours.iter().map(sum).max().unwrap_or(0);
@@ -126,8 +125,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_summed_by_the_hour_and_older_ones_left_out() {
-        let at = |text: &str| Timestamp::parse(text).expect(text).timestamp;
+    fn traffic_is_summed_by_hour_and_older_traffic_is_ignored() {
+        let at =
+            |text: &str| Timestamp::parse(text).expect("the timestamp should be valid").timestamp;
         let now = at("2024-08-03T11:35:00Z");
         let webhook_id = WebhookId::generate();
         let counts = Counts { accepted: 2, ..Counts::default() };

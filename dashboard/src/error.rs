@@ -1,4 +1,4 @@
-//! What a page can't do, as a page: every error is a sentence that says what to do.
+//! Errors of pages, rendered as HTML pages. Every text says how to proceed.
 
 use std::fmt;
 
@@ -13,35 +13,35 @@ use trailpad_common::queue::PublishError;
 use crate::layout;
 use crate::security::HEADERS;
 
-/// Why a page is not shown, or an action not done.
+/// Reason that a page is not shown, or an action not performed.
 #[derive(Debug, PartialEq)]
 pub enum PageError {
-    /// Nobody is signed in: where to do so.
+    /// No valid session. Holds the path of the sign-in page.
     SignedOut(String),
-    /// There is nothing here, or nothing of this workspace.
+    /// Does not exist, or belongs to another workspace.
     NotFound,
     /// The member's role does not allow it.
     Forbidden,
-    /// The form did not come from a page of ours.
+    /// The form did not come from a page of this dashboard.
     Forged,
-    /// What was asked can't be done: why.
-    Refused(String),
-    /// The form has more bytes than any of ours.
+    /// The request can't be fulfilled. Holds the reason.
+    Rejected(String),
+    /// The form has more bytes than any form of this dashboard.
     TooLarge,
-    /// Too many tries at signing in.
-    TooMany,
-    /// The store or the queue is away: which, and why.
-    Away(String),
-    /// A bug: what failed.
+    /// Too many password attempts.
+    TooManyAttempts,
+    /// The store or the queue is unavailable. Holds which one, and why.
+    Unavailable(String),
+    /// A bug. Holds a description of the failure.
     Internal(&'static str),
 }
 
 impl PageError {
-    /// Tells the operator what a page's visitor can't mend; the rest is no news to them.
+    /// Logs errors that the visitor can't fix. The others do not concern the operator.
     pub fn log(&self, page: &str) {
         match self {
             Self::Internal(cause) => error!(page, cause, "a page failed"),
-            Self::Away(cause) => warn!(page, cause, "a page failed"),
+            Self::Unavailable(cause) => warn!(page, cause, "a page failed"),
             _ => {}
         }
     }
@@ -51,10 +51,10 @@ impl PageError {
             Self::SignedOut(_) => StatusCode::SEE_OTHER,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Forbidden | Self::Forged => StatusCode::FORBIDDEN,
-            Self::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Rejected(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Self::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -65,10 +65,10 @@ impl PageError {
             Self::NotFound => "There is nothing here",
             Self::Forbidden => "This is for owners and admins",
             Self::Forged => "Please try again",
-            Self::Refused(_) => "That can't be done",
+            Self::Rejected(_) => "That can't be done",
             Self::TooLarge => "The form is too large",
-            Self::TooMany => "Too many tries",
-            Self::Away(_) => "Not possible at the moment",
+            Self::TooManyAttempts => "Too many attempts",
+            Self::Unavailable(_) => "Not possible at the moment",
             Self::Internal(_) => "Something went wrong",
         }
     }
@@ -81,11 +81,11 @@ impl fmt::Display for PageError {
             Self::NotFound => "The page does not exist, or what it showed is not in this workspace.",
             Self::Forbidden => "Your role lets you see the workspace, not change it. Ask an owner or an admin of it.",
             Self::Forged => "The form was too old, or did not come from this dashboard. Go back, reload the page and send it again.",
-            Self::Refused(why) => why,
+            Self::Rejected(why) => why,
             Self::TooLarge => "Go back and write less, or select fewer.",
-            Self::TooMany => "Wait half a minute before you try again, or ask an admin for a one-time link.",
-            Self::Away(why) => return write!(f, "{why}. Try again in a moment."),
-            Self::Internal(_) => "This is a fault of ours, and the log of the dashboard says more. Try again.",
+            Self::TooManyAttempts => "Wait half a minute before you try again, or ask an admin for a one-time link.",
+            Self::Unavailable(why) => return write!(f, "{why}. Try again in a moment."),
+            Self::Internal(_) => "Something went wrong on our side; the dashboard's log has details. Try again.",
         })
     }
 }
@@ -106,7 +106,7 @@ impl ResponseError for PageError {
         };
         let page = layout::plain(self.title(), &body);
         let mut response = HttpResponse::build(self.status());
-        // An answer that came from no handler passes by whatever adds them elsewhere.
+        // Errors raised outside a handler bypass the middleware that adds these headers.
         HEADERS.into_iter().for_each(|header| {
             response.insert_header(header);
         });
@@ -118,19 +118,19 @@ impl From<AdminError> for PageError {
     fn from(error: AdminError) -> Self {
         match error {
             AdminError::NotFound(_) => Self::NotFound,
-            AdminError::Conflict(why) => Self::Refused(sentence(&why)),
-            AdminError::Unavailable(why) => Self::Away(sentence(&why.to_string())),
+            AdminError::Conflict(why) => Self::Rejected(sentence(&why.to_string())),
+            AdminError::Unavailable(why) => Self::Unavailable(sentence(&why.to_string())),
         }
     }
 }
 
 impl From<PublishError> for PageError {
     fn from(error: PublishError) -> Self {
-        Self::Away(sentence(&error.to_string()))
+        Self::Unavailable(sentence(&error.to_string()))
     }
 }
 
-/// With a capital, unless it begins with an address, and no full stop.
+/// Capitalises the first letter unless the text begins with an e-mail address. Adds no full stop.
 fn sentence(text: &str) -> String {
     if text.split(' ').next().is_some_and(|word| word.contains('@')) {
         return text.to_owned();

@@ -1,66 +1,72 @@
-//! The fields of a form or a query, by name; and the rules of what people write into them.
+//! Fields of a form or a query by name, and the rules for values that people enter.
 
+use trailpad_common::admin::Cursor;
 use trailpad_common::email::Email;
 
 use crate::error::PageError;
 
 const NAME_CHARS_MAX: usize = 100;
 
-/// Names and values, as they came.
+/// Names and values, as received.
 #[derive(Clone, Debug, Default)]
 pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// Reads `application/x-www-form-urlencoded`, which a query is too.
+    /// Parses `application/x-www-form-urlencoded`, the format of forms and of queries.
     pub fn parse(text: &[u8]) -> Self {
         Self(url::form_urlencoded::parse(text).into_owned().collect())
     }
 
-    /// The value of a field; none where it is missing or blank.
+    /// The trimmed value of a field; `None` if it is missing or blank.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).map(str::trim).find(|value| !value.is_empty())
     }
 
-    /// The value exactly as it came.
+    /// The value exactly as received; empty if the field is missing.
     pub fn raw(&self, name: &str) -> &str {
         self.all(name).next().unwrap_or_default()
     }
 
-    /// Every value of a field.
     pub fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// An identifier; none where it is missing.
+    /// Parses an id; `None` if the field is absent.
     pub fn id<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, PageError> {
         self.get(name).map(|text| text.parse().map_err(|_| PageError::NotFound)).transpose()
     }
 
-    /// A name that people read.
-    pub fn name(&self, field: &str, what: &str) -> Result<String, PageError> {
+    /// A display name. `subject` begins the error text for a missing name.
+    /// Parses the cursor of a page; `None` if the field is absent.
+    pub fn cursor(&self, name: &str) -> Result<Option<Cursor>, PageError> {
+        self.get(name).map(|text| text.parse().map_err(|_| PageError::NotFound)).transpose()
+    }
+
+    pub fn name(&self, field: &str, subject: &str) -> Result<String, PageError> {
         let name = self.get(field).unwrap_or_default();
         if name.is_empty() {
-            return Err(PageError::Refused(format!("{what} needs a name: go back and write one")));
+            return Err(PageError::Rejected(format!(
+                "{subject} needs a name: go back and write one"
+            )));
         }
         if name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
-            return Err(PageError::Refused(format!(
+            return Err(PageError::Rejected(format!(
                 "A name has at most {NAME_CHARS_MAX} characters, on one line: go back and shorten it"
             )));
         }
         Ok(name.to_owned())
     }
 
-    /// An e-mail address.
     pub fn email(&self, field: &str) -> Result<Email, PageError> {
         Email::parse(self.get(field).unwrap_or_default()).map_err(|_| {
-            PageError::Refused(
+            PageError::Rejected(
                 "That is not an e-mail address: go back and write one such as jane@example.com"
                     .into(),
             )
         })
     }
 
-    /// The query of a link to the same list with one field changed.
+    /// The query string of the same list with one field changed or removed.
     pub fn with(&self, name: &str, value: Option<&str>) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(
@@ -78,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_read_trimmed_and_blank_is_missing() {
+    fn fields_are_trimmed_and_blank_ones_are_missing() {
         let fields = Fields::parse(b"name=+My+CRM+&blank=++&id=1&id=2&x=%3Cb%3E");
         assert_eq!(fields.get("name"), Some("My CRM"));
         assert_eq!(fields.get("blank"), None);
@@ -96,6 +102,6 @@ mod tests {
             );
         }
         let name = Fields::parse("n=Kundeservice+é".as_bytes()).name("n", "A");
-        assert_eq!(name.expect("a name"), "Kundeservice é");
+        assert_eq!(name.expect("the name should be accepted"), "Kundeservice é");
     }
 }

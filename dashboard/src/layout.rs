@@ -1,4 +1,4 @@
-//! The frame of every page, and the parts that many pages have.
+//! The frame of every page, and parts shared by several pages.
 
 use actix_web::HttpResponse;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -8,9 +8,9 @@ use crate::assets;
 use crate::fields::Fields;
 use crate::session::Viewer;
 
-/// Where in the navigation a page is.
+/// Tab of the navigation.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Tab {
     Activities,
     DeadLetters,
     General,
@@ -20,7 +20,7 @@ pub enum Place {
     Account,
 }
 
-impl Place {
+impl Tab {
     const SETTINGS: [Self; 4] = [Self::General, Self::Members, Self::Projects, Self::Integrations];
 
     fn path(self) -> &'static str {
@@ -48,24 +48,24 @@ impl Place {
     }
 }
 
-/// A page of a member who is signed in.
-pub fn page(viewer: &Viewer, place: Place, title: &str, body: &Markup) -> HttpResponse {
-    let in_settings = Place::SETTINGS.contains(&place);
+/// A page for a signed-in member.
+pub fn page(viewer: &Viewer, tab: Tab, title: &str, body: &Markup) -> HttpResponse {
+    let in_settings = Tab::SETTINGS.contains(&tab);
     let markup = document(
         title,
         &html! {
             header.top {
                 a.brand href="/activities" { (logo()) "Trailpad" }
                 nav aria-label="Main" {
-                    (link(Place::Activities, place == Place::Activities))
-                    @if viewer.manages() { (link(Place::DeadLetters, place == Place::DeadLetters)) }
-                    a href=(Place::General.path()) aria-current=[in_settings.then_some("page")] {
+                    (link(Tab::Activities, tab == Tab::Activities))
+                    @if viewer.manages() { (link(Tab::DeadLetters, tab == Tab::DeadLetters)) }
+                    a href=(Tab::General.path()) aria-current=[in_settings.then_some("page")] {
                         "Workspace Settings"
                     }
                 }
                 div.who {
-                    a href=(Place::Account.path()) aria-current=[(place == Place::Account).then_some("page")]
-                        title=(viewer.person.role.as_str()) { (viewer.person.email) }
+                    a href=(Tab::Account.path()) aria-current=[(tab == Tab::Account).then_some("page")]
+                        title=(viewer.identity.role.as_str()) { (viewer.identity.email) }
                     form method="post" action="/sign-out" {
                         (csrf(viewer))
                         button.quiet { "Sign out" }
@@ -73,11 +73,11 @@ pub fn page(viewer: &Viewer, place: Place, title: &str, body: &Markup) -> HttpRe
                 }
             }
             main id="main" {
-                p.workspace { (viewer.person.workspace) }
+                p.workspace { (viewer.identity.workspace) }
                 @if in_settings {
                     h1 { "Workspace Settings" }
                     nav.tabs aria-label="Workspace Settings" {
-                        @for tab in Place::SETTINGS { (link(tab, tab == place)) }
+                        @for setting in Tab::SETTINGS { (link(setting, setting == tab)) }
                     }
                 }
                 (body)
@@ -87,7 +87,7 @@ pub fn page(viewer: &Viewer, place: Place, title: &str, body: &Markup) -> HttpRe
     HttpResponse::Ok().content_type("text/html; charset=utf-8").body(markup.0)
 }
 
-/// A page of somebody who is not signed in.
+/// A page without navigation, for visitors who are not signed in and for errors.
 pub fn plain(title: &str, body: &Markup) -> Markup {
     document(
         title,
@@ -121,8 +121,8 @@ fn document(title: &str, body: &Markup) -> Markup {
     }
 }
 
-fn link(place: Place, is_here: bool) -> Markup {
-    html! { a href=(place.path()) aria-current=[is_here.then_some("page")] { (place.name()) } }
+fn link(tab: Tab, is_current: bool) -> Markup {
+    html! { a href=(tab.path()) aria-current=[is_current.then_some("page")] { (tab.name()) } }
 }
 
 fn logo() -> PreEscaped<&'static str> {
@@ -131,12 +131,12 @@ fn logo() -> PreEscaped<&'static str> {
     )
 }
 
-/// What every form of a viewer has.
+/// The CSRF field that every form of a viewer needs.
 pub fn csrf(viewer: &Viewer) -> Markup {
     html! { input type="hidden" name="csrf" value=(viewer.csrf); }
 }
 
-/// An instant; the browser shows it in its own zone, and the exact one on hover.
+/// A timestamp in UTC. The script shows it in the browser's time zone; the exact one appears on hover.
 pub fn time(at: Timestamp) -> Markup {
     let utc = at.to_datetime();
     html! {
@@ -144,17 +144,17 @@ pub fn time(at: Timestamp) -> Markup {
     }
 }
 
-/// A sentence that something was done.
+/// A message that an action succeeded.
 pub fn notice(text: &str) -> Markup {
     html! { p.notice role="status" { (text) } }
 }
 
-/// What was done, as `?done=…` says it; anything else is nothing of ours.
-pub fn done(fields: &Fields) -> Markup {
+/// The notice of `?done=…` after a redirect. Unknown values are ignored.
+pub fn flash(fields: &Fields) -> Markup {
     let sentence = match fields.get("done") {
         Some("renamed") => "The new name is saved.",
-        Some("created") => "The project is there.",
-        Some("role") => "The role is changed. It holds from the next click on.",
+        Some("created") => "Project created.",
+        Some("role") => "The role is changed. It takes effect on their next request.",
         Some("removed") => "The member is removed, and signed out everywhere.",
         Some("revoked") => "The webhook is revoked: it takes no more activities.",
         _ => return html! {},
@@ -162,27 +162,27 @@ pub fn done(fields: &Fields) -> Markup {
     notice(sentence)
 }
 
-/// What an empty list says: what to do next.
-pub fn empty(title: &str, what_next: &Markup) -> Markup {
-    html! { div.empty { p.strong { (title) } p { (what_next) } } }
+/// Text in place of an empty list, with the next step for the reader.
+pub fn empty(title: &str, next_step: &Markup) -> Markup {
+    html! { div.empty { p.strong { (title) } p { (next_step) } } }
 }
 
-/// Rows of a list without pages, and choices of a field.
+/// Rows of a list without paging, and options of a select field.
 const ROWS_MAX: usize = 500;
 
-/// As much of a list as a page shows.
-pub fn shown<T>(list: &[T]) -> &[T] {
+/// At most [`ROWS_MAX`] rows.
+pub fn first_rows<T>(list: &[T]) -> &[T] {
     &list[..list.len().min(ROWS_MAX)]
 }
 
-/// As many choices as a field has, and the one that is chosen.
-pub fn choices<T>(list: &[T], is_chosen: impl Fn(&T) -> bool) -> Vec<&T> {
-    let kept = |(at, choice): &(usize, &T)| *at < ROWS_MAX || is_chosen(choice);
-    list.iter().enumerate().filter(kept).map(|(_, choice)| choice).collect()
+/// At most [`ROWS_MAX`] options, plus the chosen one if it comes later.
+pub fn first_options<T>(list: &[T], is_chosen: impl Fn(&T) -> bool) -> Vec<&T> {
+    let kept = |(at, option): &(usize, &T)| *at < ROWS_MAX || is_chosen(option);
+    list.iter().enumerate().filter(kept).map(|(_, option)| option).collect()
 }
 
-/// Says so where a list is longer than what is shown of it.
-pub fn not_all_shown<T>(list: &[T], command: &str) -> Markup {
+/// A warning if the list is longer than [`ROWS_MAX`]. `command` shows all of it.
+pub fn truncation_warning<T>(list: &[T], command: &str) -> Markup {
     html! {
         @if list.len() > ROWS_MAX {
             p.warning {
@@ -193,7 +193,7 @@ pub fn not_all_shown<T>(list: &[T], command: &str) -> Markup {
     }
 }
 
-/// A counted noun.
+/// A count with its noun in the singular or plural.
 pub fn counted(count: u64, one: &str, many: &str) -> String {
     match count {
         1 => format!("1 {one}"),
@@ -201,19 +201,20 @@ pub fn counted(count: u64, one: &str, many: &str) -> String {
     }
 }
 
-/// How far a page counts: more costs the store more than it tells anybody. By one further than is
-/// shown, to know whether there are more.
+/// Counting stops at this number: more would cost the store more than it helps a reader. One above
+/// the largest number shown, so that a page knows whether more exist.
 pub const COUNT_MAX: u32 = 10_001;
 
-/// A count that went no further than [`COUNT_MAX`].
+/// Formats a count that stopped at [`COUNT_MAX`].
 pub fn at_most(count: u64) -> String {
-    match count < u64::from(COUNT_MAX) {
-        true => grouped(count),
-        false => format!("{}+", grouped(u64::from(COUNT_MAX) - 1)),
+    if count < u64::from(COUNT_MAX) {
+        grouped(count)
+    } else {
+        format!("{}+", grouped(u64::from(COUNT_MAX) - 1))
     }
 }
 
-/// With a comma between thousands.
+/// Formats with a comma between thousands.
 pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);

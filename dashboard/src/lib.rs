@@ -1,7 +1,8 @@
-//! The dashboard role: pages where members make webhooks and see what arrives.
+//! The dashboard role: pages where members create webhooks and see their activities.
 //!
-//! Server-rendered, with a little JavaScript that every page works without. Knows the domain and
-//! its ports, no engine. `server.rs` lists every route; each page has a file in `pages/`.
+//! Rendered on the server, with a little JavaScript; every page works without it. Depends on the
+//! domain and its ports, not on an engine. `server.rs` lists every route; each page has a file in
+//! `pages/`.
 
 mod assets;
 mod chart;
@@ -21,4 +22,3 @@ mod throttle;
 
 pub use server::{DashboardServer, StartError};
 pub use settings::Settings;
-pub use state::Stores;

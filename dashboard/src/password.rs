@@ -1,4 +1,4 @@
-//! Passwords: argon2id with the parameters that OWASP names (19 MiB, two passes), which are the
+//! Passwords: argon2id with the parameters that OWASP recommends (19 MiB, two passes), which are the
 //! library's defaults.
 
 use std::sync::LazyLock;
@@ -9,16 +9,16 @@ use tokio::sync::Semaphore;
 
 use crate::error::PageError;
 
-/// Each takes a core for some 20 ms, and 19 MiB.
-static AT_A_TIME: Semaphore = Semaphore::const_new(2);
-/// Verified against where nobody has the address, so that the time it takes says nothing.
+/// Limits concurrent hashing: each hash takes a core for some 20 ms, and 19 MiB.
+static HASHING_PERMITS: Semaphore = Semaphore::const_new(2);
+/// Verified against if no member has the address, so that the response time does not reveal that.
 static DUMMY_HASH: LazyLock<String> = LazyLock::new(|| hash_now("nobody").unwrap_or_default());
 
 const PANICKED: &str = "hashing a password panicked";
 const CHARS_MIN: usize = 12;
 const BYTES_MAX: usize = 256;
 
-/// Why a password can't be taken; none: it can.
+/// Reason that a password is not acceptable; `None` if it is.
 pub fn fault(password: &str) -> Option<&'static str> {
     if password.chars().count() < CHARS_MIN {
         return Some("A password has at least 12 characters: a few words make a good one.");
@@ -26,14 +26,14 @@ pub fn fault(password: &str) -> Option<&'static str> {
     (password.len() > BYTES_MAX).then_some("A password has at most 256 characters.")
 }
 
-/// The hash to store, as a PHC string.
+/// Hashes a password. Returns a PHC string.
 pub async fn hash(password: String) -> Result<String, PageError> {
     run(move || hash_now(&password))
         .await?
         .ok_or(PageError::Internal("a password could not be hashed"))
 }
 
-/// Which of some hashes a password fits: the first. Takes as long for none as for one.
+/// Index of the first hash that the password matches. An empty list takes as long as one hash.
 pub async fn first_match(
     password: String,
     hashes: Vec<String>,
@@ -51,7 +51,7 @@ pub async fn first_match(
 }
 
 async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, PageError> {
-    let _permit = AT_A_TIME.acquire().await.map_err(|_| PageError::Internal(PANICKED))?;
+    let _permit = HASHING_PERMITS.acquire().await.map_err(|_| PageError::Internal(PANICKED))?;
     tokio::task::spawn_blocking(work).await.map_err(|_| PageError::Internal(PANICKED))
 }
 
@@ -69,15 +69,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_password_fits_its_own_hash_and_no_other() {
-        let one = hash("correct horse battery".into()).await.expect("hashed");
-        let other = hash("correct horse battery".into()).await.expect("hashed");
+    async fn a_password_matches_its_own_hash_and_no_other() {
+        let one = hash("correct horse battery".into()).await.expect("hashing should succeed");
+        let other = hash("correct horse battery".into()).await.expect("hashing should succeed");
         assert!(one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{one}");
-        assert_ne!(one, other, "salted");
-        let hashes = vec![hash("another password".into()).await.expect("hashed"), one];
-        let matched = async |text: &str| first_match(text.into(), hashes.clone()).await;
-        assert_eq!(matched("correct horse battery").await.expect("ran"), Some(1));
-        assert_eq!(matched("wrong").await.expect("ran"), None);
-        assert_eq!(first_match("x".into(), Vec::new()).await.expect("ran"), None);
+        assert_ne!(one, other, "each hash should have its own salt");
+        let another = hash("another password".into()).await.expect("hashing should succeed");
+        let hashes = vec![another, one];
+        let matched = async |text: &str, hashes: &[String]| {
+            first_match(text.into(), hashes.to_vec()).await.expect("verifying should run")
+        };
+        assert_eq!(matched("correct horse battery", &hashes).await, Some(1));
+        assert_eq!(matched("wrong", &hashes).await, None);
+        assert_eq!(matched("x", &[]).await, None);
     }
 }

@@ -1,14 +1,14 @@
-//! The page that somebody asked for before they signed in: they are brought back to it.
+//! The page requested before signing in. Signing in redirects back to it.
 
 use actix_web::HttpRequest;
 use actix_web::http::Method;
 
-/// Where people begin.
+/// The page after signing in if no other was requested.
 const HOME: &str = "/activities";
 const PATH_BYTES_MAX: usize = 2_048;
 
-/// The path itself if it is one of ours, and where people begin if not. `//` and `/\` would name
-/// another host, and browsers leave tabs and line breaks out.
+/// Returns the path if it is local to the dashboard, [`HOME`] otherwise. `//` and `/\` would name
+/// another host. Tabs and line breaks are not allowed, because browsers strip them.
 pub fn local(path: &str) -> &str {
     let is_local = path.starts_with('/')
         && !path.starts_with("//")
@@ -18,14 +18,15 @@ pub fn local(path: &str) -> &str {
     if is_local { path } else { HOME }
 }
 
-/// Where to sign in, with the page that was asked for; nothing but a page is asked for again.
+/// The path of the sign-in page, with the requested page in `next`. Only a `GET` is repeated after
+/// signing in.
 pub fn sign_in_path(request: &HttpRequest) -> String {
-    let asked_for = request.uri().path_and_query().map_or(HOME, |path| local(path.as_str()));
-    if request.method() != Method::GET || asked_for == HOME {
+    let requested = request.uri().path_and_query().map_or(HOME, |path| local(path.as_str()));
+    if request.method() != Method::GET || requested == HOME {
         return "/sign-in".to_owned();
     }
     let query = url::form_urlencoded::Serializer::new(String::new())
-        .append_pair("next", asked_for)
+        .append_pair("next", requested)
         .finish();
     format!("/sign-in?{query}")
 }
@@ -35,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_path_of_ours_is_followed() {
+    fn only_a_local_path_is_followed() {
         for path in ["/", "/webhooks/1?sent=2", "/a//b", "/a?next=https://evil.example"] {
             assert_eq!(local(path), path);
         }

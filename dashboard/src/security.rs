@@ -1,4 +1,4 @@
-//! What holds for every answer: its headers, its time, and where a form may come from.
+//! Rules for every request: response headers, a time limit, and the origin of forms.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::error::PageError;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Nothing from elsewhere, nothing inline, nobody's frame; no path is told to another site, and no
-/// page is kept by a cache, because one may hold a secret URL. With `no-referrer` browsers would
-/// send forms with the origin `null`.
+/// Security headers of every response. They forbid content from other hosts, inline content and
+/// framing. No other site receives a path, and no cache stores a page, because a page may contain a
+/// secret URL. With `no-referrer`, browsers would send forms with the origin `null`.
 pub const HEADERS: [(&str, &str); 8] = [
     (
         "Content-Security-Policy",
@@ -30,23 +30,23 @@ pub const HEADERS: [(&str, &str); 8] = [
     ("Cache-Control", "no-store"),
 ];
 
-/// How long a page may take; the longest thing that one does is to replay dead letters.
+/// Time limit of a page. The slowest action is replaying dead letters.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// Adds the headers to what has none of its own.
+/// Adds [`HEADERS`] to responses that do not set them.
 pub fn headers() -> DefaultHeaders {
     HEADERS.into_iter().fold(DefaultHeaders::new(), DefaultHeaders::add)
 }
 
-/// Answers in time, though a store that is silent does not; and tells the operator what failed, by
-/// the route alone, because a path may hold a secret.
-pub async fn in_time(
+/// Responds within [`PAGE_TIMEOUT`] even if the store does not. Logs failures with the route
+/// pattern, never with the path, because a path may contain a secret.
+pub async fn limit_time(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let page = request.match_pattern().unwrap_or_default();
     let Ok(answer) = tokio::time::timeout(PAGE_TIMEOUT, next.call(request)).await else {
-        let late = PageError::Away("The page took too long".into());
+        let late = PageError::Unavailable("The page took too long".into());
         late.log(&page);
         return Err(late.into());
     };
@@ -57,9 +57,9 @@ pub async fn in_time(
     Ok(answer)
 }
 
-/// Whether a form comes from a page of ours, as far as the browser says. Needed where there is no
-/// session yet, and so no token of one.
-pub fn is_from_here(request: &HttpRequest) -> bool {
+/// `true` if the form comes from a page of this dashboard, according to the browser's headers. Forms
+/// sent before a session exists need this check, because they have no CSRF token.
+pub fn is_same_origin(request: &HttpRequest) -> bool {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = header(SEC_FETCH_SITE) {
         return matches!(site, "same-origin" | "none");
@@ -68,7 +68,7 @@ pub fn is_from_here(request: &HttpRequest) -> bool {
         (Some(origin), Some(host)) => {
             origin.split_once("://").is_some_and(|(_, origin)| origin.eq_ignore_ascii_case(host))
         }
-        // Not a browser's cross-site form: those name their origin.
+        // Not a cross-site form of a browser: those have an `Origin`.
         _ => true,
     }
 }
@@ -80,12 +80,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_form_of_another_site_is_known() {
+    fn a_form_from_another_site_is_recognised() {
         let of = |headers: &[(&'static str, &str)]| {
             let request = TestRequest::default().insert_header(("Host", "trailpad.example:8090"));
             let request =
                 headers.iter().fold(request, |request, header| request.append_header(*header));
-            is_from_here(&request.to_http_request())
+            is_same_origin(&request.to_http_request())
         };
         assert!(of(&[]));
         assert!(of(&[("Sec-Fetch-Site", "same-origin")]));

@@ -1,4 +1,4 @@
-//! The HTTP server and every route.
+//! The HTTP server and the list of all routes.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,6 +8,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig, get, post};
 use actix_web::{App, HttpServer};
 use tracing::{info, warn};
+use trailpad_common::admin::Administration;
 use trailpad_common::queue::Queue;
 use trailpad_common::runtime::lifecycle::{LifecycleWatch, Phase};
 
@@ -19,21 +20,19 @@ use crate::pages::{
 };
 use crate::security;
 use crate::settings::Settings;
-use crate::state::{Dashboard, Stores};
+use crate::state::Dashboard;
 
-/// A handful of people look at a time.
+/// Only a handful of people use a dashboard at a time.
 const THREADS: usize = 2;
 const CONNECTIONS_MAX: usize = 1_024;
 
-/// Why a dashboard could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address can't be bound.
     #[error("can't listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
 }
 
-/// A dashboard that is bound and serves once it is run.
+/// A dashboard that has bound its address. [`run`](Self::run) serves it.
 pub struct DashboardServer {
     dashboard: web::Data<Dashboard>,
     listener: TcpListener,
@@ -44,10 +43,10 @@ impl DashboardServer {
     /// Binds the address.
     ///
     /// # Errors
-    /// It can't be bound.
+    /// The address can't be bound.
     pub fn start(
         settings: Settings,
-        stores: Stores,
+        administration: Arc<dyn Administration>,
         queue: Arc<dyn Queue>,
         lifecycle: LifecycleWatch,
     ) -> Result<Self, StartError> {
@@ -57,15 +56,15 @@ impl DashboardServer {
         let url = settings.dashboard_url.clone().unwrap_or_else(|| format!("http://{address}"));
         if url.starts_with("https://") && settings.client_address_header.is_none() {
             warn!(
-                "a proxy is before the dashboard, and no --client-address-header says where requests \
-                 come from: all tries at passwords count as one host's"
+                "the dashboard is behind a proxy, but --client-address-header is not set: all password \
+                 attempts count as coming from one host"
             );
         }
-        let dashboard = Dashboard::new(stores, queue, &settings, &url, lifecycle);
+        let dashboard = Dashboard::new(administration, queue, &settings, &url, lifecycle);
         Ok(Self { dashboard: web::Data::new(dashboard), listener, settings })
     }
 
-    /// The URL under which people reach it.
+    /// The public URL.
     pub fn url(&self) -> &str {
         &self.dashboard.dashboard_url
     }
@@ -73,14 +72,15 @@ impl DashboardServer {
     /// Serves until the lifecycle drains.
     ///
     /// # Errors
-    /// The server could not run.
+    /// The server can't run.
     pub async fn run(self) -> io::Result<()> {
         let Self { dashboard, listener, settings } = self;
-        let (address, lifecycle) = (listener.local_addr()?, dashboard.lifecycle.clone());
+        let address = listener.local_addr()?;
+        let lifecycle = dashboard.lifecycle.clone();
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(dashboard.clone())
-                .wrap(from_fn(security::in_time))
+                .wrap(from_fn(security::limit_time))
                 .wrap(security::headers())
                 .configure(routes)
         })
@@ -134,13 +134,13 @@ fn routes(app: &mut ServiceConfig) {
         .route("/dead-letters", get().to(dead_letters::list))
         .route("/dead-letters", post().to(dead_letter_actions::act))
         .route("/dead-letters/{id}", get().to(dead_letters::show))
-        .default_service(web::to(nothing));
+        .default_service(web::to(not_found));
 }
 
 async fn home() -> actix_web::HttpResponse {
     actix_web::HttpResponse::SeeOther().insert_header(("Location", "/activities")).finish()
 }
 
-async fn nothing() -> Result<actix_web::HttpResponse, PageError> {
+async fn not_found() -> Result<actix_web::HttpResponse, PageError> {
     Err(PageError::NotFound)
 }

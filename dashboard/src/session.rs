@@ -1,4 +1,6 @@
-//! Who is looking: the session of a request, what its member may do, and the forms it sends.
+//! The session of a request, the rights of its member, and the forms it sends.
+
+use std::time::Duration;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,63 +16,62 @@ use trailpad_common::secret::SecretHash;
 use crate::error::PageError;
 use crate::fields::Fields;
 use crate::return_to::sign_in_path;
-use crate::security::is_from_here;
+use crate::security::is_same_origin;
 use crate::state::Dashboard;
 
 const COOKIE: &str = "trailpad_session";
 /// A session ends a week after it began.
-pub const SESSION_SECONDS: i64 = 7 * 24 * 60 * 60;
+pub const SESSION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const FORM_BYTES_MAX: usize = 256 * 1_024;
 
-/// A member who is signed in.
+/// A signed-in member.
 pub struct Viewer {
-    pub person: Identity,
+    pub identity: Identity,
     pub session: SecretHash,
-    /// What their forms have to bring back.
+    /// The CSRF token that the viewer's forms must contain.
     pub csrf: String,
 }
 
-/// A form that a viewer sent from one of our pages.
+/// A form of a signed-in viewer, with a valid CSRF token.
 pub struct SignedForm {
     pub viewer: Viewer,
     pub fields: Fields,
 }
 
-/// A form of somebody who is not signed in.
+/// A form that needs no session.
 pub struct AnonymousForm(pub Fields);
 
 impl Viewer {
-    /// Whether they may change the workspace.
+    /// `true` if the role allows changing the workspace.
     pub fn manages(&self) -> bool {
-        matches!(self.person.role, Role::Owner | Role::Admin)
+        matches!(self.identity.role, Role::Owner | Role::Admin)
     }
 
     /// # Errors
-    /// They may not.
+    /// `Forbidden` unless the viewer [manages](Self::manages) the workspace.
     pub fn must_manage(&self) -> Result<(), PageError> {
         if self.manages() { Ok(()) } else { Err(PageError::Forbidden) }
     }
 
-    /// The workspace that everything they see is of.
+    /// The workspace that everything shown must belong to.
     pub fn workspace(&self) -> WorkspaceId {
-        self.person.workspace_id
+        self.identity.workspace_id
     }
 }
 
-/// The cookie of a session.
 pub fn cookie(secret: &str, dashboard_url: &str) -> Cookie<'static> {
     Cookie::build(COOKIE, secret.to_owned())
         .path("/")
         .http_only(true)
-        // A link in a chat opens the page it names; a form of another site brings no cookie.
+        // `Lax`: a link in a chat still opens its page, but a form of another site sends no cookie.
         .same_site(SameSite::Lax)
         .secure(dashboard_url.starts_with("https://"))
-        .max_age(actix_web::cookie::time::Duration::seconds(SESSION_SECONDS))
+        .max_age(SESSION.try_into().unwrap_or_default())
         .finish()
 }
 
-/// The cookie that ends a session in the browser.
-pub fn no_cookie() -> Cookie<'static> {
+/// Removes the session cookie from the browser.
+pub fn removal_cookie() -> Cookie<'static> {
     let mut cookie = Cookie::build(COOKIE, "").path("/").http_only(true).finish();
     cookie.make_removal();
     cookie
@@ -88,18 +89,18 @@ async fn viewer(request: HttpRequest) -> Result<Viewer, PageError> {
     let signed_out = || PageError::SignedOut(sign_in_path(&request));
     let cookie = request.cookie(COOKIE).ok_or_else(signed_out)?;
     let session = SecretHash::of(cookie.value());
-    let person = dashboard.stores.sign_in.session(session).await?;
-    let person = person.ok_or_else(signed_out)?;
-    Ok(Viewer { person, session, csrf: csrf_of(cookie.value()) })
+    let identity = dashboard.administration.session(session).await?;
+    let identity = identity.ok_or_else(signed_out)?;
+    Ok(Viewer { identity, session, csrf: csrf_of(cookie.value()) })
 }
 
 async fn fields(request: HttpRequest, payload: Payload) -> Result<Fields, PageError> {
-    if !is_from_here(&request) {
+    if !is_same_origin(&request) {
         return Err(PageError::Forged);
     }
     match to_bytes_limited(BodyStream::new(payload), FORM_BYTES_MAX).await {
         Ok(Ok(body)) => Ok(Fields::parse(&body)),
-        Ok(Err(_)) => Err(PageError::Refused(
+        Ok(Err(_)) => Err(PageError::Rejected(
             "The form did not arrive whole: go back and send it again".into(),
         )),
         Err(_) => Err(PageError::TooLarge),
@@ -122,11 +123,12 @@ impl FromRequest for SignedForm {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, payload) = (request.clone(), payload.take());
+        let request = request.clone();
+        let payload = payload.take();
         Box::pin(async move {
             let viewer = viewer(request.clone()).await?;
             let fields = fields(request, payload).await?;
-            // Hashed, so that the comparison's time says nothing.
+            // Compares hashes in constant time, so that the duration reveals nothing.
             if !SecretHash::of(fields.raw("csrf")).matches(&SecretHash::of(&viewer.csrf)) {
                 return Err(PageError::Forged);
             }
@@ -140,7 +142,8 @@ impl FromRequest for AnonymousForm {
     type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, payload) = (request.clone(), payload.take());
+        let request = request.clone();
+        let payload = payload.take();
         Box::pin(async move { Ok(Self(fields(request, payload).await?)) })
     }
 }
@@ -160,14 +163,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_form_is_read_up_to_its_bound_and_a_broken_one_is_not_called_too_large() {
+    async fn a_form_is_read_up_to_its_limit_and_a_truncated_one_is_not_called_too_large() {
         let of_bytes = |count: usize| Ok(Bytes::from(format!("a={}", "x".repeat(count - 2))));
-        let whole = read(vec![of_bytes(FORM_BYTES_MAX)]).await.expect("read");
+        let whole = read(vec![of_bytes(FORM_BYTES_MAX)]).await.expect("the form should be read");
         assert_eq!(whole.raw("a").len(), FORM_BYTES_MAX - 2);
         let halves = vec![of_bytes(FORM_BYTES_MAX / 2 + 1), of_bytes(FORM_BYTES_MAX / 2)];
-        assert_eq!(read(halves).await.expect_err("refused"), PageError::TooLarge);
-        let broken = read(vec![of_bytes(9), Err(PayloadError::Incomplete(None))]).await;
-        let broken = broken.expect_err("refused").to_string();
-        assert!(broken.contains("did not arrive whole"), "{broken}");
+        assert_eq!(
+            read(halves).await.expect_err("the form should be rejected"),
+            PageError::TooLarge
+        );
+        let truncated = read(vec![of_bytes(9), Err(PayloadError::Incomplete(None))]).await;
+        let error = truncated.expect_err("the form should be rejected").to_string();
+        assert!(error.contains("did not arrive whole"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
-//! Tries at passwords are counted: of an address from a host, of an address from everywhere, from a
-//! host at all addresses. Only a wrong password spends a try. So nobody is held up by a few tries of
-//! others, and a guesser soon is.
+//! Limits password attempts with GCRA (generic cell rate algorithm): per e-mail address and host, per
+//! address from all hosts, and per host for all addresses. Only a wrong password uses up an attempt.
+//! So a few attempts of others block nobody, and a guesser is soon blocked.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use trailpad_common::email::Email;
 
-/// What is counted.
+/// Subject of a limit.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Key {
     AddressFromHost(Email, IpAddr),
@@ -17,69 +17,66 @@ enum Key {
     Host(IpAddr),
 }
 
-/// How many tries there are at once, and the time after which one more comes back.
+/// Number of attempts at once, and the time after which one more is allowed.
 struct Limit {
-    tries: u32,
-    regain: Duration,
+    attempts: u32,
+    interval: Duration,
 }
 
-const NARROW: Limit = Limit { tries: 10, regain: Duration::from_secs(30) };
-/// So wide that it takes a crowd of hosts to hold up an address. Whoever tries many addresses holds up
-/// the host they sit at.
-const WIDE: Limit = Limit { tries: 300, regain: Duration::from_secs(1) };
-/// Keys that are remembered.
+const STRICT: Limit = Limit { attempts: 10, interval: Duration::from_secs(30) };
+/// Only a crowd of hosts can block an address. Trying many addresses blocks the host.
+const LENIENT: Limit = Limit { attempts: 300, interval: Duration::from_secs(1) };
+/// Keys kept in memory.
 const KEYS_MAX: usize = 10_000;
 
 impl Key {
     fn limit(&self) -> &'static Limit {
         match self {
-            Self::AddressFromHost(..) => &NARROW,
-            Self::Address(_) | Self::Host(_) => &WIDE,
+            Self::AddressFromHost(..) => &STRICT,
+            Self::Address(_) | Self::Host(_) => &LENIENT,
         }
     }
 }
 
-/// Counts tries.
 pub struct Throttle {
     began: Instant,
-    counts: Mutex<Counts>,
+    arrivals: Mutex<ArrivalTimes>,
 }
 
-/// A try that was taken; given back if the password is right.
-pub struct Try([Key; 3]);
+/// A reserved attempt, refunded if the password is right.
+pub struct Attempt([Key; 3]);
 
 impl Default for Throttle {
     fn default() -> Self {
-        Self { began: Instant::now(), counts: Mutex::default() }
+        Self { began: Instant::now(), arrivals: Mutex::default() }
     }
 }
 
 impl Throttle {
-    /// Takes a try at a password of this address, before the password is looked at: of many that
-    /// come at once no more are looked at than are allowed. None: wait.
-    pub fn take(&self, email: &Email, from: IpAddr) -> Option<Try> {
+    /// Reserves an attempt before the password is verified, so that concurrent attempts can't exceed
+    /// the limits. `None` if a limit is reached: the visitor must wait.
+    pub fn reserve(&self, email: &Email, from: IpAddr) -> Option<Attempt> {
         let keys = keys(email, from);
-        let is_taken = self.counts().take(&keys, self.began.elapsed());
-        is_taken.then_some(Try(keys))
+        let is_reserved = self.arrivals().reserve(&keys, self.began.elapsed());
+        is_reserved.then_some(Attempt(keys))
     }
 
-    /// Gives one back.
-    pub fn give_back(&self, Try(keys): Try) {
-        self.counts().give_back(&keys);
+    pub fn refund(&self, Attempt(keys): Attempt) {
+        self.arrivals().refund(&keys);
     }
 
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn arrivals(&self) -> MutexGuard<'_, ArrivalTimes> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a try counts for.
+/// Subjects that an attempt counts for.
 fn keys(email: &Email, from: IpAddr) -> [Key; 3] {
     let host = host(from);
     [Key::AddressFromHost(email.clone(), host), Key::Address(email.clone()), Key::Host(host)]
 }
 
-/// Whose address it is. Of IPv6 the first half: the rest is its owner's to choose.
+/// The host behind an address. For IPv6 the first half (/64), because its owner chooses the rest.
 fn host(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
@@ -87,40 +84,41 @@ fn host(address: IpAddr) -> IpAddr {
     }
 }
 
-/// When each key will have regained every try. Times count from any one beginning.
+/// GCRA's theoretical arrival time of each key: at this time, all attempts are available again. All
+/// times are measured from the same start.
 #[derive(Default)]
-struct Counts(HashMap<Key, Duration>);
+struct ArrivalTimes(HashMap<Key, Duration>);
 
-impl Counts {
-    /// Takes a try of all keys, or of none.
-    fn take(&mut self, keys: &[Key], now: Duration) -> bool {
+impl ArrivalTimes {
+    /// Reserves an attempt for all keys, or for none.
+    fn reserve(&mut self, keys: &[Key], now: Duration) -> bool {
         let theoretical_arrival = |key: &Key| self.0.get(key).map_or(now, |at| (*at).max(now));
         let allows = |key: &Key| {
-            let Limit { tries, regain } = key.limit();
-            theoretical_arrival(key) - now <= *regain * (tries - 1)
+            let Limit { attempts, interval } = key.limit();
+            theoretical_arrival(key) - now <= *interval * (attempts - 1)
         };
         if !keys.iter().all(allows) {
             return false;
         }
-        let taken: Vec<_> =
-            keys.iter().map(|key| theoretical_arrival(key) + key.limit().regain).collect();
+        let next: Vec<_> =
+            keys.iter().map(|key| theoretical_arrival(key) + key.limit().interval).collect();
         if self.0.len() + keys.len() > KEYS_MAX {
             self.forget(now);
         }
-        self.0.extend(keys.iter().cloned().zip(taken));
+        self.0.extend(keys.iter().cloned().zip(next));
         true
     }
 
-    fn give_back(&mut self, keys: &[Key]) {
+    fn refund(&mut self, keys: &[Key]) {
         for key in keys {
             if let Some(at) = self.0.get_mut(key) {
-                *at = at.saturating_sub(key.limit().regain);
+                *at = at.saturating_sub(key.limit().interval);
             }
         }
     }
 
-    /// Forgets the keys that have regained every try, and leaves at most half of what may be
-    /// remembered: those with the fewest tries left.
+    /// Drops the keys with all attempts available. Then keeps at most half of [`KEYS_MAX`]: those
+    /// with the fewest attempts left.
     fn forget(&mut self, now: Duration) {
         self.0.retain(|_, at| *at > now);
         if self.0.len() > KEYS_MAX / 2 {
@@ -139,75 +137,77 @@ mod tests {
     const NOW: Duration = Duration::from_secs(60);
 
     fn email(n: u32) -> Email {
-        Email::parse(&format!("m{n}@example.com")).expect("an address")
+        Email::parse(&format!("m{n}@example.com")).expect("the e-mail address should be valid")
     }
 
     fn address(text: &str) -> IpAddr {
-        text.parse().expect("an address")
+        text.parse().expect("the IP address should be valid")
     }
 
-    /// How many of these tries at so many addresses are allowed from a host, at one time.
-    fn allowed(counts: &mut Counts, tries: u32, addresses: u32, from: &str) -> usize {
-        let is_taken = |n: &u32| counts.take(&keys(&email(n % addresses), address(from)), NOW);
-        (0..tries).filter(is_taken).count()
-    }
-
-    #[test]
-    fn an_address_is_tried_ten_times_from_a_host_and_others_are_not_held_up() {
-        let mut counts = Counts::default();
-        assert_eq!(allowed(&mut counts, 20, 1, "192.0.2.1"), 10);
-        assert_eq!(allowed(&mut counts, 20, 1, "192.0.2.2"), 10, "from another host");
-        assert!(counts.take(&keys(&email(1), address("192.0.2.1")), NOW), "another address");
+    /// Number of allowed attempts of a host at the same time, spread over `addresses`.
+    fn allowed(times: &mut ArrivalTimes, attempts: u32, addresses: u32, from: &str) -> usize {
+        let is_allowed = |n: &u32| times.reserve(&keys(&email(n % addresses), address(from)), NOW);
+        (0..attempts).filter(is_allowed).count()
     }
 
     #[test]
-    fn one_host_can_not_try_addresses_for_ever_nor_many_hosts_one_address() {
-        assert_eq!(allowed(&mut Counts::default(), 1_000, 1_000, "192.0.2.1"), 300);
-        let mut counts = Counts::default();
-        let tries = (0..100).map(|n| allowed(&mut counts, 10, 1, &format!("192.0.2.{n}")));
-        assert_eq!(tries.sum::<usize>(), 300);
+    fn an_address_allows_ten_attempts_per_host_and_others_are_not_blocked() {
+        let mut times = ArrivalTimes::default();
+        assert_eq!(allowed(&mut times, 20, 1, "192.0.2.1"), 10);
+        assert_eq!(allowed(&mut times, 20, 1, "192.0.2.2"), 10, "from another host");
+        assert!(times.reserve(&keys(&email(1), address("192.0.2.1")), NOW), "another address");
     }
 
     #[test]
-    fn hosts_of_one_ipv6_network_are_one_and_ipv4_is_the_same_in_ipv6() {
-        for (one, other, is_one) in [
+    fn attempts_of_one_host_at_many_addresses_and_of_many_hosts_at_one_are_limited() {
+        assert_eq!(allowed(&mut ArrivalTimes::default(), 1_000, 1_000, "192.0.2.1"), 300);
+        let mut times = ArrivalTimes::default();
+        let attempts = (0..100).map(|n| allowed(&mut times, 10, 1, &format!("192.0.2.{n}")));
+        assert_eq!(attempts.sum::<usize>(), 300);
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_host_and_ipv4_equals_its_ipv6_form() {
+        for (one, other, is_same) in [
             ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", true),
             ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
             ("192.0.2.1", "::ffff:192.0.2.1", true),
             ("192.0.2.1", "192.0.2.2", false),
         ] {
-            assert_eq!(host(address(one)) == host(address(other)), is_one, "{one} {other}");
+            assert_eq!(host(address(one)) == host(address(other)), is_same, "{one} {other}");
         }
     }
 
     #[test]
-    fn a_try_that_is_given_back_was_not_spent() {
+    fn a_refunded_attempt_is_not_used_up() {
         let throttle = Throttle::default();
         for _ in 0..1_000 {
-            let taken = throttle.take(&email(1), address("192.0.2.1"));
-            throttle.give_back(taken.expect("allowed"));
+            let attempt = throttle.reserve(&email(1), address("192.0.2.1"));
+            throttle.refund(attempt.expect("the attempt should be allowed"));
         }
     }
 
     #[test]
-    fn a_try_comes_back_after_its_time_and_a_refused_one_costs_nothing() {
-        let (mut counts, of_one) = (Counts::default(), keys(&email(1), address("192.0.2.1")));
-        while counts.take(&of_one, NOW) {}
-        assert_eq!(counts.0[&of_one[2]], NOW + Duration::from_secs(10), "of the host ten");
+    fn an_attempt_returns_after_its_interval_and_a_rejected_one_costs_nothing() {
+        let mut times = ArrivalTimes::default();
+        let keys = keys(&email(1), address("192.0.2.1"));
+        while times.reserve(&keys, NOW) {}
+        assert_eq!(times.0[&keys[2]], NOW + Duration::from_secs(10), "ten attempts of the host");
         let later = NOW + Duration::from_secs(30);
-        assert!(!counts.take(&of_one, later - Duration::from_millis(1)));
-        assert!(counts.take(&of_one, later));
-        assert!(!counts.take(&of_one, later));
+        assert!(!times.reserve(&keys, later - Duration::from_millis(1)));
+        assert!(times.reserve(&keys, later));
+        assert!(!times.reserve(&keys, later));
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_and_the_busiest_is_remembered_longest() {
-        let (mut counts, busy) = (Counts::default(), keys(&email(0), address("192.0.2.1")));
-        while counts.take(&busy, NOW) {}
-        for n in 1..=2 * u32::try_from(KEYS_MAX).expect("it fits") {
-            assert!(counts.take(&keys(&email(n), IpAddr::V4(n.into())), NOW));
-            assert!(counts.0.len() <= KEYS_MAX);
+    fn memory_is_bounded_and_the_busiest_keys_are_kept_longest() {
+        let mut times = ArrivalTimes::default();
+        let busy = keys(&email(0), address("192.0.2.1"));
+        while times.reserve(&busy, NOW) {}
+        for n in 1..=2 * u32::try_from(KEYS_MAX).expect("KEYS_MAX should fit into 32 bits") {
+            assert!(times.reserve(&keys(&email(n), IpAddr::V4(n.into())), NOW));
+            assert!(times.0.len() <= KEYS_MAX);
         }
-        assert!(!counts.take(&busy, NOW));
+        assert!(!times.reserve(&busy, NOW));
     }
 }

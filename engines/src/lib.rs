@@ -1,4 +1,6 @@
-//! The adapters of the ports: the only crate that names an engine.
+//! The engines: implementations of the ports on PostgreSQL, RabbitMQ and SQLite.
+//!
+//! `engines/README.md` describes how to write another one.
 
 pub mod postgres;
 pub mod rabbitmq;

@@ -1,11 +1,11 @@
-//! Admission: how much may be in flight at a time.
+//! Admission control: limits the requests in flight and the bytes of their bodies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::metrics::Metrics;
 
-/// Counts requests and bytes in flight against their bounds. Two atomics, no lock.
+/// Counts requests and bytes in flight against their limits. Two atomics, no lock.
 pub struct Admission {
     requests: AtomicUsize,
     bytes: AtomicUsize,
@@ -14,21 +14,26 @@ pub struct Admission {
     metrics: Metrics,
 }
 
-/// A place among the requests in flight; it goes where the body goes and ends with it.
+/// The share of one request in flight. Moves along with the body; dropping it releases the share.
 pub struct Permit {
     admission: Arc<Admission>,
     bytes: usize,
 }
 
 impl Admission {
-    /// Admits up to `requests_max` requests whose bodies have up to `bytes_max` bytes together.
+    /// Allows up to `requests_max` requests, with up to `bytes_max` bytes of bodies in total.
     pub fn new(requests_max: usize, bytes_max: usize, metrics: Metrics) -> Arc<Self> {
-        let (requests, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { requests, bytes, requests_max, bytes_max, metrics })
+        Arc::new(Self {
+            requests: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            requests_max,
+            bytes_max,
+            metrics,
+        })
     }
 
-    /// A place, unless all are taken.
-    pub fn admit(self: &Arc<Self>) -> Option<Permit> {
+    /// Reserves a request in flight. Returns `None` at the limit.
+    pub fn reserve(self: &Arc<Self>) -> Option<Permit> {
         let before = self.requests.fetch_add(1, Ordering::Relaxed);
         self.metrics.in_flight.inc();
         let permit = Permit { admission: Arc::clone(self), bytes: 0 };
@@ -37,9 +42,9 @@ impl Admission {
 }
 
 impl Permit {
-    /// Takes room for more bytes, unless there is none.
+    /// Reserves more bytes. Returns `false` past the limit; the permit then still counts them.
     #[must_use]
-    pub fn reserve(&mut self, bytes: usize) -> bool {
+    pub fn reserve_bytes(&mut self, bytes: usize) -> bool {
         let before = self.admission.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         self.admission.metrics.in_flight_bytes.add(bytes.cast_signed() as i64);
@@ -61,16 +66,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_refused_past_the_bound_and_free_again_after_the_request() {
-        let metrics = Metrics::register(&prometheus::Registry::new()).expect("fresh registry");
+    fn requests_past_a_limit_are_rejected_until_a_permit_is_dropped() {
+        let metrics = Metrics::register(&prometheus::Registry::new())
+            .expect("a new metrics registry should accept every metric");
         let admission = Admission::new(2, 100, metrics.clone());
-        let (mut first, second) =
-            (admission.admit().expect("place"), admission.admit().expect("place"));
-        assert!(admission.admit().is_none());
-        assert!(first.reserve(60));
-        assert!(!first.reserve(60));
+        let reserve = || admission.reserve().expect("a request should be below the limit");
+        let mut first = reserve();
+        let second = reserve();
+        assert!(admission.reserve().is_none());
+        assert!(first.reserve_bytes(60));
+        assert!(!first.reserve_bytes(60));
         drop(first);
-        assert!(admission.admit().expect("place").reserve(100));
+        assert!(reserve().reserve_bytes(100));
         drop(second);
         assert_eq!((metrics.in_flight.get(), metrics.in_flight_bytes.get()), (0, 0));
     }

@@ -1,44 +1,43 @@
-//! Reading a body: bounded in bytes, in time, and once decompressed.
+//! Reads a request body, limited in time and in bytes, before and after decompression.
 
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 
 use crate::admission::Permit;
 use crate::decompress::{DecompressError, Encoding, decompress};
+use crate::headers::RequestHeaders;
 use crate::rejection::{NotAccepted, Rejection};
 
-/// The bounds of a body.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimits {
     pub bytes_max: usize,
     pub timeout: Duration,
 }
 
-/// Reads a body and decompresses it. Its bytes are counted in `permit` as they come.
+/// Reads and decompresses a body. Reserves its bytes in `permit` as they arrive.
 pub async fn read(
-    headers: &HeaderMap,
     payload: &mut Payload,
-    encoding: Encoding,
+    headers: &RequestHeaders<'_>,
     limits: BodyLimits,
     permit: &mut Permit,
 ) -> Result<Bytes, Rejection> {
-    if announced_bytes(headers).is_some_and(|bytes| bytes > limits.bytes_max) {
+    if headers.content_length.is_some_and(|bytes| bytes > limits.bytes_max) {
         return Err(Rejection::TooLarge(limits.bytes_max));
     }
     let body = tokio::time::timeout(limits.timeout, collect(payload, limits.bytes_max, permit))
         .await
         .map_err(|_| Rejection::TooSlow)??;
-    if encoding == Encoding::Identity {
+    if headers.encoding == Encoding::Identity {
         return Ok(body);
     }
-    let body = decompress(encoding, &body, limits.bytes_max).map_err(|error| match error {
-        DecompressError::TooLarge => Rejection::TooLarge(limits.bytes_max),
-        DecompressError::Corrupt => Rejection::Corrupt,
-    })?;
+    let body =
+        decompress(headers.encoding, &body, limits.bytes_max).map_err(|error| match error {
+            DecompressError::TooLarge => Rejection::TooLarge(limits.bytes_max),
+            DecompressError::Corrupt => Rejection::Corrupt,
+        })?;
     reserve(permit, body.len())?;
     Ok(body.into())
 }
@@ -51,7 +50,7 @@ async fn collect(
     let Some(first) = next_chunk(payload).await? else { return Ok(Bytes::new()) };
     check(first.len(), bytes_max)?;
     reserve(permit, first.len())?;
-    // Nearly every body is one chunk, which is then the body: no copy.
+    // Nearly every body is a single chunk, which is returned without a copy.
     let Some(second) = next_chunk(payload).await? else { return Ok(first) };
     let mut body = BytesMut::from(first);
     let mut next = Some(second);
@@ -68,7 +67,7 @@ async fn next_chunk(payload: &mut Payload) -> Result<Option<Bytes>, Rejection> {
     match payload.next().await {
         None => Ok(None),
         Some(Ok(chunk)) => Ok(Some(chunk)),
-        // The sender went away, or sent broken chunks: hardly anybody is left to read the answer.
+        // The client disconnected or sent invalid chunks; the response will rarely be read.
         Some(Err(_)) => Err(Rejection::Corrupt),
     }
 }
@@ -78,9 +77,5 @@ fn check(bytes: usize, bytes_max: usize) -> Result<(), Rejection> {
 }
 
 fn reserve(permit: &mut Permit, bytes: usize) -> Result<(), Rejection> {
-    if permit.reserve(bytes) { Ok(()) } else { Err(NotAccepted::Overloaded.into()) }
-}
-
-fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    if permit.reserve_bytes(bytes) { Ok(()) } else { Err(NotAccepted::Overloaded.into()) }
 }

@@ -1,11 +1,12 @@
-//! Compressed bodies, read up to a bound: a bomb is told from a body without being unpacked.
+//! Decompresses bodies up to a size limit, so that a decompression bomb is detected without being
+//! unpacked.
 
 use std::io::Read;
 
 use brotli_decompressor::Decompressor as Brotli;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
-/// A content coding of a request's body.
+/// A content coding (RFC 9110, 8.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     Identity,
@@ -15,24 +16,24 @@ pub enum Encoding {
     Zstd,
 }
 
-/// The names a sender may use, for `Accept-Encoding` in a 415 (RFC 7694).
+/// Supported content codings, for `Accept-Encoding` in a 415 response (RFC 7694).
 pub const ACCEPTED_ENCODINGS: &str = "gzip, deflate, br, zstd";
 
-/// Why a compressed body can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecompressError {
-    /// It is larger than the bound once decompressed.
+    /// The body is larger than the limit after decompression.
     TooLarge,
-    /// It is not what its coding says.
+    /// The body is not valid for its coding.
     Corrupt,
 }
 
-/// The largest window of a zstd frame: 8 MiB, what RFC 8878 (3.1.1.1.2) recommends to support.
+/// The largest window of a zstd frame: 8 MiB, the size that RFC 8878 (3.1.1.1.2) recommends to
+/// support.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 const BROTLI_BUFFER_BYTES: usize = 4_096;
 
 impl Encoding {
-    /// The coding a `Content-Encoding` names; none: not one, or more than one.
+    /// Returns the coding that a `Content-Encoding` names; `None` if it is unknown or lists several.
     pub fn named(name: &str) -> Option<Self> {
         match name.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Some(Self::Identity),
@@ -45,7 +46,7 @@ impl Encoding {
     }
 }
 
-/// Decompresses a body of at most `bytes_max` bytes.
+/// Decompresses a body to at most `bytes_max` bytes.
 pub fn decompress(
     encoding: Encoding,
     body: &[u8],
@@ -54,7 +55,7 @@ pub fn decompress(
     match encoding {
         Encoding::Identity => Ok(body.to_vec()),
         Encoding::Gzip => read(MultiGzDecoder::new(body), bytes_max),
-        // HTTP's deflate has a zlib wrapper (RFC 9110, 8.4.1.2); some senders leave it out.
+        // HTTP's deflate has a zlib wrapper (RFC 9110, 8.4.1.2); some senders omit it.
         Encoding::Deflate if has_zlib_header(body) => read(ZlibDecoder::new(body), bytes_max),
         Encoding::Deflate => read(DeflateDecoder::new(body), bytes_max),
         Encoding::Brotli => read(Brotli::new(body, BROTLI_BUFFER_BYTES), bytes_max),
@@ -76,7 +77,7 @@ fn read(decoder: impl Read, bytes_max: usize) -> Result<Vec<u8>, DecompressError
 
 fn has_zlib_header(body: &[u8]) -> bool {
     let header = body.first_chunk::<2>().map(|bytes| u16::from_be_bytes(*bytes));
-    // RFC 1950 (2.2): method 8, and a multiple of 31.
+    // RFC 1950 (2.2): the method is 8 and the header is a multiple of 31.
     header.is_some_and(|header| header & 0x0f00 == 0x0800 && header % 31 == 0)
 }
 
@@ -91,23 +92,24 @@ mod tests {
 
     fn gzip(body: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(body).expect("memory");
-        encoder.finish().expect("memory")
+        encoder.write_all(body).expect("compressing in memory should succeed");
+        encoder.finish().expect("compressing in memory should succeed")
     }
 
     #[test]
-    fn each_coding_gives_back_what_was_compressed() {
+    fn each_coding_restores_the_compressed_body() {
         let body = b"{\"title\":\"T\"}".repeat(100);
         let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
-        zlib.write_all(&body).expect("memory");
+        zlib.write_all(&body).expect("compressing in memory should succeed");
         let mut raw = DeflateEncoder::new(Vec::new(), Compression::fast());
-        raw.write_all(&body).expect("memory");
-        let zstd = zstd::stream::encode_all(&*body, 3).expect("memory");
+        raw.write_all(&body).expect("compressing in memory should succeed");
+        let zstd =
+            zstd::stream::encode_all(&*body, 3).expect("compressing in memory should succeed");
         for (encoding, compressed) in [
             (Encoding::Identity, body.clone()),
             (Encoding::Gzip, gzip(&body)),
-            (Encoding::Deflate, zlib.finish().expect("memory")),
-            (Encoding::Deflate, raw.finish().expect("memory")),
+            (Encoding::Deflate, zlib.finish().expect("compressing in memory should succeed")),
+            (Encoding::Deflate, raw.finish().expect("compressing in memory should succeed")),
             (Encoding::Zstd, zstd),
         ] {
             assert_eq!(
@@ -121,16 +123,17 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_told_at_the_bound() {
+    fn a_decompression_bomb_is_rejected_at_the_limit() {
         let bomb = gzip(&vec![b' '; 64 * 1_024 * 1_024]);
         assert_eq!(decompress(Encoding::Gzip, &bomb, 1_000), Err(DecompressError::TooLarge));
-        let bomb = zstd::stream::encode_all(&*vec![b' '; 64 * 1_024 * 1_024], 19).expect("memory");
-        let told = decompress(Encoding::Zstd, &bomb, 1_000);
-        assert!(told.is_err(), "too large, or a window past the bound");
+        let bomb = zstd::stream::encode_all(&*vec![b' '; 64 * 1_024 * 1_024], 19)
+            .expect("compressing in memory should succeed");
+        let result = decompress(Encoding::Zstd, &bomb, 1_000);
+        assert!(result.is_err(), "the output or the window should be too large");
     }
 
     #[test]
-    fn what_is_not_what_it_says_is_corrupt() {
+    fn a_body_that_does_not_match_its_coding_is_corrupt() {
         for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Brotli, Encoding::Zstd] {
             assert_eq!(
                 decompress(encoding, b"\xff{not compressed}", 1_000),
@@ -138,9 +141,9 @@ mod tests {
                 "{encoding:?}"
             );
         }
-        let cut = gzip(b"{}");
+        let truncated = gzip(b"{}");
         assert_eq!(
-            decompress(Encoding::Gzip, &cut[..cut.len() - 4], 10),
+            decompress(Encoding::Gzip, &truncated[..truncated.len() - 4], 10),
             Err(DecompressError::Corrupt)
         );
     }

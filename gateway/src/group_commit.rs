@@ -1,8 +1,8 @@
-//! Group commit: the requests that are waiting share one message.
+//! Group commit: requests that wait at the same time share one message.
 //!
-//! A slot publishes one message at a time and waits for its confirm. A free slot publishes at
-//! once whatever waits, so at low load a message is one activity and nothing is delayed; while all
-//! slots are busy the activities gather, so at high load messages grow by themselves. No timer.
+//! A slot publishes one message at a time and waits for its confirm. A free slot publishes all
+//! waiting activities at once. At low load, a message holds one activity and nothing is delayed.
+//! At high load, activities accumulate while all slots are busy, so messages grow. No timer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,17 +26,28 @@ pub struct Submission {
     pub webhook_id: WebhookId,
     pub received_at: Timestamp,
     pub traceparent: Option<TraceContext>,
-    /// The sender's JSON, checked.
+    /// The sender's JSON, validated.
     pub activity: Bytes,
-    /// Its place among the requests in flight, held until the activity is in a message.
-    pub _permit: Permit,
+    #[expect(
+        dead_code,
+        reason = "limits the requests in flight until the activity is in a message"
+    )]
+    pub permit: Permit,
 }
 
-/// Where handlers hand in activities. Cheap to clone.
+/// Submits activities to the slots. Cheap to clone.
 #[derive(Clone)]
 pub struct GroupCommit {
     waiting: mpsc::Sender<Waiting>,
-    timeout: Duration,
+    publish_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct GroupCommitLimits {
+    /// The largest message, unless a single activity is larger.
+    pub batch_bytes_max: usize,
+    pub waiting_max: usize,
+    pub publish_timeout: Duration,
 }
 
 struct Waiting {
@@ -44,7 +55,7 @@ struct Waiting {
     ticket: TicketHolder,
 }
 
-/// The slot's side of a ticket: settles it even if the slot ends without a word.
+/// The slot's side of a ticket. Dropping it without an outcome abandons the ticket.
 struct TicketHolder(Arc<Ticket>);
 
 impl Drop for TicketHolder {
@@ -53,41 +64,40 @@ impl Drop for TicketHolder {
     }
 }
 
-/// What gathers until a slot is free.
+/// Activities that wait for a free slot.
 struct Intake {
     waiting: mpsc::Receiver<Waiting>,
-    /// Taken from the channel, and too large for the message it came after.
+    /// Received from the channel, but too large for the previous message.
     held: Option<Waiting>,
     batch_bytes_max: usize,
 }
 
 impl GroupCommit {
-    /// Starts one task for each publisher. They end when every handle is dropped and what waits
-    /// is published.
+    /// Starts one slot per publisher. The slots end after every handle is dropped and all waiting
+    /// activities are published.
     pub fn start(
         publishers: Vec<Box<dyn Publisher>>,
-        batch_bytes_max: usize,
-        waiting_max: usize,
-        timeout: Duration,
+        limits: GroupCommitLimits,
         metrics: &Metrics,
     ) -> Self {
+        let GroupCommitLimits { batch_bytes_max, waiting_max, publish_timeout } = limits;
         let (sender, waiting) = mpsc::channel(waiting_max);
         let intake = Arc::new(Mutex::new(Intake { waiting, held: None, batch_bytes_max }));
         for publisher in publishers {
             let slot = Slot { intake: intake.clone(), publisher, metrics: metrics.clone() };
             tokio::spawn(slot.run());
         }
-        Self { waiting: sender, timeout }
+        Self { waiting: sender, publish_timeout }
     }
 
-    /// Hands in an activity and waits for what becomes of it, at most the publish timeout.
+    /// Submits an activity and waits for its outcome, at most the publish timeout.
     pub async fn submit(&self, submission: Submission) -> Outcome {
         let ticket = Arc::new(Ticket::default());
         let waiting = Waiting { submission, ticket: TicketHolder(ticket.clone()) };
         if self.waiting.try_send(waiting).is_err() {
             return Outcome::NotAccepted;
         }
-        match tokio::time::timeout(self.timeout, &*ticket).await {
+        match tokio::time::timeout(self.publish_timeout, &*ticket).await {
             Ok(outcome) => outcome,
             Err(_) => ticket.withdraw(),
         }
@@ -95,8 +105,8 @@ impl GroupCommit {
 }
 
 impl Intake {
-    /// Waits for an activity, then takes all that wait, up to the size of a message; none: there
-    /// will be no more.
+    /// Waits for an activity, then takes all waiting activities up to the size of a message.
+    /// Returns `None` when no more will come.
     async fn gather(&mut self) -> Option<Vec<Waiting>> {
         let first = match self.held.take() {
             Some(held) => held,
@@ -143,7 +153,7 @@ struct Slot {
 impl Slot {
     async fn run(mut self) {
         loop {
-            // Only a free slot holds the lock, so whoever waits for it has nothing better to do.
+            // Only free slots wait for this lock, and a free slot has nothing else to do.
             let gathered = self.intake.lock().await.gather().await;
             let Some(gathered) = gathered else { return };
             self.publish(gathered).await;
@@ -156,18 +166,18 @@ impl Slot {
             return;
         }
         self.metrics.batch_activities.observe(tickets.len() as f64);
-        let handed_over = Instant::now();
+        let published_at = Instant::now();
         let published = self
             .publisher
             .publish(Destination::Activities, MessageKind::Activities, &message)
             .await;
         let outcome = match published {
             Ok(()) => {
-                self.metrics.confirm_seconds.observe(handed_over.elapsed().as_secs_f64());
+                self.metrics.confirm_seconds.observe(published_at.elapsed().as_secs_f64());
                 Outcome::Accepted
             }
             Err(error) => {
-                report(&error, tickets.len());
+                log(&error, tickets.len());
                 outcome_of(&error)
             }
         };
@@ -177,7 +187,7 @@ impl Slot {
     }
 }
 
-/// Writes the message of what was not withdrawn meanwhile.
+/// Composes a message of the activities that were not withdrawn meanwhile.
 fn compose(gathered: Vec<Waiting>) -> (Vec<u8>, Vec<TicketHolder>) {
     let bytes: usize = gathered.iter().map(|waiting| waiting.submission.message_bytes()).sum();
     let mut batch = Batch::with_capacity(bytes);
@@ -193,18 +203,21 @@ fn compose(gathered: Vec<Waiting>) -> (Vec<u8>, Vec<TicketHolder>) {
     (batch.finish(), tickets)
 }
 
-/// What never reached the queue is told by its health, once, and not by each message.
-fn report(error: &PublishError, activities: usize) {
+/// A message that was not accepted is logged at debug level only: the queue's health reports an
+/// outage once.
+fn log(error: &PublishError, activities: usize) {
     match error {
-        PublishError::NotAccepted(_) => debug!(activities, %error, "a message was not accepted"),
-        _ => warn!(activities, %error, "a message was not confirmed"),
+        PublishError::NotAccepted(_) => {
+            debug!(activities, %error, "the queue did not accept a message")
+        }
+        _ => warn!(activities, %error, "the queue did not confirm a message"),
     }
 }
 
 fn outcome_of(error: &PublishError) -> Outcome {
     match error {
         PublishError::NotAccepted(_) => Outcome::NotAccepted,
-        // A nack is a promise of nothing: the broker may have failed half-way.
+        // A nack guarantees nothing: the broker may have failed half-way.
         PublishError::Refused(_) | PublishError::Unknown(_) => Outcome::Unknown,
     }
 }

@@ -1,6 +1,8 @@
-//! The request headers that mean something here, read into values.
+//! Reads and checks the request headers that the ingress uses.
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
+use actix_web::http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
+};
 use trailpad_common::activity::Handling;
 use trailpad_common::runtime::trace::TraceContext;
 
@@ -12,9 +14,9 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
-/// What a request's headers say.
 #[derive(Debug, PartialEq)]
 pub struct RequestHeaders<'a> {
+    pub content_length: Option<usize>,
     pub encoding: Encoding,
     pub handling: Handling,
     pub idempotency_key: Option<&'a [u8]>,
@@ -22,7 +24,6 @@ pub struct RequestHeaders<'a> {
 }
 
 impl<'a> RequestHeaders<'a> {
-    /// Reads and checks the headers.
     pub fn read(headers: &'a HeaderMap) -> Result<Self, Rejection> {
         let text = |name: &HeaderName| headers.get(name).map_or(Ok(""), |value| value.to_str());
         if !is_json(text(&CONTENT_TYPE).unwrap_or_default()) {
@@ -33,6 +34,7 @@ impl<'a> RequestHeaders<'a> {
         let is_strict =
             headers.get_all(&PREFER).any(|value| value.to_str().is_ok_and(prefers_strict));
         Ok(Self {
+            content_length: text(&CONTENT_LENGTH).ok().and_then(|bytes| bytes.parse().ok()),
             encoding,
             handling: if is_strict { Handling::Strict } else { Handling::Lenient },
             idempotency_key: idempotency_key(headers)?,
@@ -41,7 +43,7 @@ impl<'a> RequestHeaders<'a> {
     }
 }
 
-/// `application/json` or `application/*+json`, in UTF-8.
+/// Returns `true` for `application/json` and `*/*+json`, unless the charset is not UTF-8.
 fn is_json(content_type: &str) -> bool {
     let mut parts = content_type.split(';').map(str::trim);
     let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -57,7 +59,7 @@ fn is_json(content_type: &str) -> bool {
     is_json && is_utf8
 }
 
-/// Whether a `Prefer` header (RFC 7240) asks for strict handling.
+/// Returns `true` if a `Prefer` header (RFC 7240) asks for strict handling.
 fn prefers_strict(value: &str) -> bool {
     value.split(',').any(|preference| {
         let preference = preference.split(';').next().unwrap_or_default();
@@ -72,11 +74,11 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&[u8]>, Rejection> {
     let mut keys = headers.get_all(&IDEMPOTENCY_KEY);
     let Some(key) = keys.next().map(|key| key.as_bytes()) else { return Ok(None) };
     if keys.next().is_some() {
-        return Err(Rejection::Header("send one Idempotency-Key, not several"));
+        return Err(Rejection::Header("send exactly one Idempotency-Key"));
     }
     if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
         return Err(Rejection::Header(
-            "an Idempotency-Key has 1 to 255 characters: send a short unique text such as a UUID",
+            "an Idempotency-Key must have 1 to 255 characters: send a short unique text such as a UUID",
         ));
     }
     Ok(Some(key))
@@ -93,14 +95,14 @@ mod tests {
         for (name, value) in pairs {
             map.append(
                 HeaderName::from_static(name),
-                HeaderValue::from_str(value).expect("a value"),
+                HeaderValue::from_str(value).expect("the text should be a valid header value"),
             );
         }
         map
     }
 
     #[test]
-    fn only_json_in_utf_8_is_read() {
+    fn only_json_in_utf_8_is_accepted() {
         for good in [
             "application/json",
             "Application/JSON; charset=UTF-8",
@@ -129,21 +131,27 @@ mod tests {
         {
             let map = headers(&[("content-type", "application/json"), ("prefer", value)]);
             assert_eq!(
-                RequestHeaders::read(&map).expect("fine").handling,
+                RequestHeaders::read(&map).expect("the headers should be valid").handling,
                 Handling::Strict,
                 "{value}"
             );
         }
         let map = headers(&[("content-type", "application/json"), ("prefer", "handling=lenient")]);
-        assert_eq!(RequestHeaders::read(&map).expect("fine").handling, Handling::Lenient);
+        assert_eq!(
+            RequestHeaders::read(&map).expect("the headers should be valid").handling,
+            Handling::Lenient
+        );
     }
 
     #[test]
-    fn an_idempotency_key_is_one_short_text() {
+    fn an_idempotency_key_is_a_single_short_text() {
         let key = |values: &[&str]| {
             let mut map = HeaderMap::new();
             for value in values {
-                map.append(IDEMPOTENCY_KEY, HeaderValue::from_str(value).expect("a value"));
+                map.append(
+                    IDEMPOTENCY_KEY,
+                    HeaderValue::from_str(value).expect("the text should be a valid header value"),
+                );
             }
             idempotency_key(&map).map(|key| key.map(<[u8]>::to_vec))
         };

@@ -1,16 +1,17 @@
-//! The OpenAPI document of the ingress, made from the types that answer.
+//! The OpenAPI document of the ingress, generated from the types of its responses.
 
-use std::collections::BTreeMap;
+mod rejections;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use actix_web::HttpResponse;
-use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER};
 use bytes::Bytes;
-use trailpad_common::activity::{Activity, Code, Finding, PayloadError};
+use trailpad_common::activity::{Activity, Code, Finding};
 use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem, PathsBuilder,
@@ -22,15 +23,16 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::handler::Accepted;
-use crate::rejection::{NotAccepted, Problem, Rejection};
+use self::rejections::every_rejection;
+use crate::accepted::Accepted;
+use crate::rejection::{Problem, Rejection};
+use trailpad_common::webhook::INGRESS_PATH;
 
-/// Where a gateway serves it.
+/// A gateway serves the document here.
 pub const OPENAPI_PATH: &str = "/openapi.json";
 
 const PROBLEM: &str = "application/problem+json";
 
-/// Answers with the document.
 pub async fn openapi_document() -> HttpResponse {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(openapi()));
     HttpResponse::Ok().content_type("application/json").body(DOCUMENT.clone())
@@ -57,7 +59,7 @@ fn document() -> OpenApi {
         .schema(Finding::name(), Finding::schema())
         .schema(Code::name(), Code::schema());
     let paths = PathsBuilder::new()
-        .path("/webhooks/ingress/{token}", PathItem::new(HttpMethod::Post, post_activity()));
+        .path(format!("{INGRESS_PATH}{{token}}"), PathItem::new(HttpMethod::Post, post_activity()));
     OpenApiBuilder::new()
         .info(info)
         .servers(Some([Server::new("/")]))
@@ -77,22 +79,27 @@ fn post_activity() -> OperationBuilder {
     let mut operation = OperationBuilder::new()
         .operation_id(Some("postActivity"))
         .summary(Some("Send an activity"))
-        .description(Some("The answer 202 is a promise: the activity is durable and will be stored."))
+        .description(Some(
+            "A 202 response is a promise: the activity is durable and will be stored.",
+        ))
         .parameter(token())
         .parameter(header(
             "Idempotency-Key",
-            "Makes repeating a request safe: the first activity with a key is the one that is stored.",
-            ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)),
+            "Makes repeating a request safe: only the first activity with a key is stored.",
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .min_length(Some(1))
+                .max_length(Some(255)),
         ))
         .parameter(header(
             "Prefer",
-            "`handling=strict` refuses fields that are not known, instead of warning (RFC 7240).",
+            "`handling=strict` rejects unknown fields instead of warning about them (RFC 7240).",
             ObjectBuilder::new().schema_type(Type::String),
         ))
         .request_body(Some(body.build()))
         .response("202", accepted());
     for (status, rejections) in rejections_by_status() {
-        operation = operation.response(status.as_str(), refused(&rejections));
+        operation = operation.response(status.as_str(), rejected(&rejections));
     }
     operation
 }
@@ -125,12 +132,22 @@ fn accepted() -> Response {
         .build()
 }
 
-/// One status, described by the real answers to its rejections.
-fn refused(rejections: &[Rejection]) -> Response {
-    let answers: Vec<HttpResponse> = rejections.iter().map(Rejection::response).collect();
+type Examples = Vec<(&'static str, Rejection)>;
+
+fn rejections_by_status() -> BTreeMap<StatusCode, Examples> {
+    let mut by_status: BTreeMap<_, Examples> = BTreeMap::new();
+    for (name, rejection) in every_rejection() {
+        by_status.entry(rejection.response().status()).or_default().push((name, rejection));
+    }
+    by_status
+}
+
+/// Describes one status by the responses to its rejections.
+fn rejected(rejections: &Examples) -> Response {
+    let responses: Vec<_> = rejections.iter().map(|(_, rejection)| rejection.response()).collect();
     let mut response = ResponseBuilder::new();
     for header in [ALLOW, RETRY_AFTER] {
-        if answers.iter().all(|answer| answer.headers().contains_key(&header)) {
+        if responses.iter().all(|response| response.headers().contains_key(&header)) {
             let schema = ObjectBuilder::new().schema_type(match header {
                 RETRY_AFTER => Type::Integer,
                 _ => Type::String,
@@ -139,60 +156,23 @@ fn refused(rejections: &[Rejection]) -> Response {
                 response.header(header.as_str(), HeaderBuilder::new().schema(Some(schema)).build());
         }
     }
-    let examples = rejections.iter().zip(answers).filter_map(|(rejection, answer)| {
-        let body = answer.into_body().try_into_bytes().ok()?;
-        let value = serde_json::from_slice(&body).ok();
-        Some((
-            rejection.reason(),
-            utoipa::openapi::example::ExampleBuilder::new().value(value).build(),
-        ))
+    let examples = rejections.iter().map(|(name, rejection)| {
+        let body = serde_json::from_slice(&rejection.body()).ok();
+        (*name, ExampleBuilder::new().value(body).build())
     });
     let content = ContentBuilder::new()
         .schema(Some(Ref::from_schema_name(Problem::name())))
         .examples_from_iter(examples);
-    let reasons: Vec<_> =
-        rejections.iter().map(|rejection| format!("`{}`", rejection.reason())).collect();
     response
-        .description(format!("Problem details (RFC 9457) of type {}.", reasons.join(", ")))
+        .description(format!("Problem details (RFC 9457) of type {}.", types(rejections)))
         .content(PROBLEM, content.build())
         .build()
 }
 
-fn rejections_by_status() -> BTreeMap<StatusCode, Vec<Rejection>> {
-    let mut by_status: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for rejection in every_rejection() {
-        by_status.entry(rejection.response().status()).or_default().push(rejection);
-    }
-    by_status
-}
-
-/// One of each kind, with values that make good examples.
-fn every_rejection() -> [Rejection; 16] {
-    let fault = Finding {
-        pointer: "/startTime".into(),
-        code: Code::Required,
-        detail: "startTime is missing: send an ISO 8601 date and time".into(),
-    };
-    let not_json =
-        PayloadError::NotJson { line: 1, column: 10, detail: "a value is missing here".into() };
-    [
-        Rejection::NotFound,
-        Rejection::MethodNotAllowed,
-        Rejection::InvalidToken,
-        Rejection::WebhookRevoked,
-        Rejection::MediaType,
-        Rejection::Encoding,
-        Rejection::Header("send one Idempotency-Key, not several"),
-        Rejection::TooLarge(262_144),
-        Rejection::Corrupt,
-        Rejection::TooSlow,
-        Rejection::Payload(not_json),
-        Rejection::Payload(PayloadError::NotAnObject),
-        Rejection::Payload(PayloadError::Faults(vec![fault])),
-        Rejection::RateLimited(Duration::from_secs(1)),
-        Rejection::NotAccepted(NotAccepted::Overloaded),
-        Rejection::OutcomeUnknown,
-    ]
+fn types(rejections: &Examples) -> String {
+    let reasons: BTreeSet<_> = rejections.iter().map(|(_, rejection)| rejection.reason()).collect();
+    let quoted: Vec<_> = reasons.into_iter().map(|reason| format!("`{reason}`")).collect();
+    quoted.join(", ")
 }
 
 #[cfg(test)]
@@ -203,14 +183,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_document_in_the_repository_is_the_one_that_is_served() {
-        let kept = include_str!("../../docs/openapi.json");
-        assert!(kept == openapi(), "run: cargo run -- openapi > docs/openapi.json");
+    fn the_document_in_the_repository_matches_the_served_document() {
+        let stored = include_str!("../../docs/openapi.json");
+        assert!(
+            stored == openapi(),
+            "regenerate it: cargo run -p trailpad -- openapi > docs/openapi.json"
+        );
     }
 
     #[test]
-    fn the_documents_lengths_are_the_limits() {
-        let document: Value = serde_json::from_str(&openapi()).expect("JSON");
+    fn documented_lengths_equal_the_ingress_limits() {
+        let document: Value =
+            serde_json::from_str(&openapi()).expect("the document should be valid JSON");
         let activity = &document["components"]["schemas"]["Activity"]["properties"];
         let limits = Limits::INGRESS;
         for (field, bytes_max) in [

@@ -1,4 +1,4 @@
-//! The directory: every webhook, in memory, so that no request asks the store.
+//! The webhook registry: every webhook in memory, so that no request queries the store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,87 +13,87 @@ use trailpad_common::webhook::token::{PresentedToken, PublicId};
 use trailpad_common::webhook::{RegistryChanges, WebhookRecord};
 
 use crate::settings::RateLimit;
-use crate::traffic::Tally;
+use crate::tally::Tally;
 
-/// The webhooks of one revision. Replaced as a whole, never changed.
+/// All webhooks at one revision. Immutable: a refresh builds a new registry.
 #[derive(Clone, Default)]
 pub struct WebhookRegistry {
     webhooks: HashMap<PublicId, Arc<RegisteredWebhook>>,
     revision: i64,
 }
 
-/// A webhook.
 pub struct RegisteredWebhook {
     pub webhook_id: WebhookId,
     secret_hash: SecretHash,
+    /// The secret before the last rotation, and the end of its grace period.
     previous: Option<(SecretHash, Timestamp)>,
     revoked: bool,
-    /// Survives refreshes, so that a rename is no way around the limit.
+    /// Kept across refreshes, so that renaming a webhook does not reset its limit.
     limiter: Option<Arc<DefaultDirectRateLimiter>>,
-    /// Kept across refreshes, as the limiter.
+    /// Kept across refreshes, so that no count is lost.
     pub tally: Arc<Tally>,
 }
 
-/// What the directory says of a token.
 pub enum TokenStatus {
     Valid(Arc<RegisteredWebhook>),
     Revoked,
-    /// No such webhook, or not its secret; a newer revision may know it.
+    /// The webhook does not exist or its secret differs. A newer revision may know the token.
     Unknown,
 }
 
 impl WebhookRegistry {
-    /// Every webhook.
-    pub fn entries(&self) -> impl Iterator<Item = &RegisteredWebhook> {
-        self.webhooks.values().map(|entry| &**entry)
+    pub fn webhooks(&self) -> impl Iterator<Item = &RegisteredWebhook> {
+        self.webhooks.values().map(Arc::as_ref)
     }
 
-    /// The newest revision it contains.
     pub fn revision(&self) -> i64 {
         self.revision
     }
 
-    /// How many webhooks it holds, revoked ones included.
+    /// Number of webhooks, including revoked ones.
     pub fn len(&self) -> usize {
         self.webhooks.len()
     }
 
-    /// Judges a token at `now`.
-    pub fn judge(&self, token: &PresentedToken, now: Timestamp) -> TokenStatus {
-        let Some(entry) = self.webhooks.get(&token.public_id) else { return TokenStatus::Unknown };
-        let is_current = entry.secret_hash.matches(&token.secret_hash);
-        let is_previous = entry.previous.as_ref().is_some_and(|(hash, valid_until)| {
+    pub fn token_status(&self, token: &PresentedToken, now: Timestamp) -> TokenStatus {
+        let Some(webhook) = self.webhooks.get(&token.public_id) else {
+            return TokenStatus::Unknown;
+        };
+        let is_current = webhook.secret_hash.matches(&token.secret_hash);
+        let is_previous = webhook.previous.as_ref().is_some_and(|(hash, valid_until)| {
             hash.matches(&token.secret_hash) && now < *valid_until
         });
-        match (is_current || is_previous, entry.revoked) {
-            (false, _) => TokenStatus::Unknown,
-            (true, true) => TokenStatus::Revoked,
-            (true, false) => TokenStatus::Valid(Arc::clone(entry)),
+        if !is_current && !is_previous {
+            TokenStatus::Unknown
+        } else if webhook.revoked {
+            TokenStatus::Revoked
+        } else {
+            TokenStatus::Valid(Arc::clone(webhook))
         }
     }
 
-    /// The directory with changes made to it.
+    /// Returns a copy of the registry with `changes` applied.
     pub fn with(&self, changes: RegistryChanges, rate_limit: Option<RateLimit>) -> Self {
         let mut webhooks = self.webhooks.clone();
         for record in changes.webhooks {
             let known = webhooks.get(&record.public_id);
             let (limiter, tally) = match known {
-                Some(entry) => (entry.limiter.clone(), entry.tally.clone()),
+                Some(known) => (known.limiter.clone(), known.tally.clone()),
                 None => (rate_limit.map(limiter), Arc::default()),
             };
-            webhooks.insert(record.public_id, Arc::new(entry(record, limiter, tally)));
+            let WebhookRecord { id, public_id, secret_hash, previous, revoked } = record;
+            let webhook = RegisteredWebhook {
+                webhook_id: id,
+                secret_hash,
+                previous,
+                revoked,
+                limiter,
+                tally,
+            };
+            webhooks.insert(public_id, Arc::new(webhook));
         }
         Self { webhooks, revision: changes.revision }
     }
-}
-
-fn entry(
-    record: WebhookRecord,
-    limiter: Option<Arc<DefaultDirectRateLimiter>>,
-    tally: Arc<Tally>,
-) -> RegisteredWebhook {
-    let WebhookRecord { id, public_id: _, secret_hash, previous, revoked } = record;
-    RegisteredWebhook { webhook_id: id, secret_hash, previous, revoked, limiter, tally }
 }
 
 fn limiter(limit: RateLimit) -> Arc<DefaultDirectRateLimiter> {
@@ -101,7 +101,10 @@ fn limiter(limit: RateLimit) -> Arc<DefaultDirectRateLimiter> {
 }
 
 impl RegisteredWebhook {
-    /// Takes one activity from the rate limit, or says how long to wait.
+    /// Counts one activity against the rate limit.
+    ///
+    /// # Errors
+    /// The time to wait, if the webhook is over its limit.
     pub fn check_rate(&self) -> Result<(), Duration> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
         limiter.check().map_err(|until| until.wait_time_from(DefaultClock::default().now()))
@@ -132,13 +135,13 @@ mod tests {
         }
     }
 
-    fn directory(record: WebhookRecord) -> WebhookRegistry {
+    fn registry(record: WebhookRecord) -> WebhookRegistry {
         WebhookRegistry::default()
             .with(RegistryChanges { revision: 1, webhooks: vec![record] }, None)
     }
 
-    fn judge(directory: &WebhookRegistry, token: &NewToken, now: i64) -> &'static str {
-        match directory.judge(&token.presented, Timestamp::from_unix_micros(now)) {
+    fn status(registry: &WebhookRegistry, token: &NewToken, now: i64) -> &'static str {
+        match registry.token_status(&token.presented, Timestamp::from_unix_micros(now)) {
             TokenStatus::Valid(_) => "valid",
             TokenStatus::Revoked => "revoked",
             TokenStatus::Unknown => "unknown",
@@ -146,53 +149,55 @@ mod tests {
     }
 
     #[test]
-    fn a_known_token_is_valid_and_any_other_unknown() {
+    fn a_known_token_is_valid_and_any_other_is_unknown() {
         let token = NewToken::generate();
-        let directory = directory(record(&token, None, false));
-        assert_eq!(judge(&directory, &token, 0), "valid");
-        assert_eq!(judge(&directory, &NewToken::generate(), 0), "unknown");
+        let registry = registry(record(&token, None, false));
+        assert_eq!(status(&registry, &token, 0), "valid");
+        assert_eq!(status(&registry, &NewToken::generate(), 0), "unknown");
         let wrong_secret = NewToken::for_public_id(token.presented.public_id);
-        assert_eq!(judge(&directory, &wrong_secret, 0), "unknown");
+        assert_eq!(status(&registry, &wrong_secret, 0), "unknown");
     }
 
     #[test]
-    fn an_old_secret_is_valid_until_the_end_of_its_grace_and_not_a_moment_longer() {
+    fn a_rotated_secret_is_valid_only_until_its_grace_period_ends() {
         let old = NewToken::generate();
         let new = NewToken::for_public_id(old.presented.public_id);
-        let directory = directory(record(&new, Some((&old, 100)), false));
-        assert_eq!(judge(&directory, &new, 100), "valid");
-        assert_eq!(judge(&directory, &old, 99), "valid");
-        assert_eq!(judge(&directory, &old, 100), "unknown");
+        let registry = registry(record(&new, Some((&old, 100)), false));
+        assert_eq!(status(&registry, &new, 100), "valid");
+        assert_eq!(status(&registry, &old, 99), "valid");
+        assert_eq!(status(&registry, &old, 100), "unknown");
     }
 
     #[test]
-    fn only_the_secret_of_a_revoked_webhook_learns_that_it_was_revoked() {
+    fn a_revocation_is_disclosed_only_to_the_holder_of_the_secret() {
         let token = NewToken::generate();
-        let directory = directory(record(&token, None, true));
-        assert_eq!(judge(&directory, &token, 0), "revoked");
+        let registry = registry(record(&token, None, true));
+        assert_eq!(status(&registry, &token, 0), "revoked");
         assert_eq!(
-            judge(&directory, &NewToken::for_public_id(token.presented.public_id), 0),
+            status(&registry, &NewToken::for_public_id(token.presented.public_id), 0),
             "unknown"
         );
     }
 
     #[test]
-    fn a_rate_limit_holds_across_refreshes() {
+    fn a_rate_limit_survives_refreshes() {
         let token = NewToken::generate();
         let one = NonZeroU32::MIN;
         let limit = Some(RateLimit { per_second: one, burst: one });
         let changes =
             |revision| RegistryChanges { revision, webhooks: vec![record(&token, None, false)] };
         let first = WebhookRegistry::default().with(changes(1), limit);
-        let TokenStatus::Valid(entry) = first.judge(&token.presented, Timestamp::now()) else {
-            panic!("valid")
+        let TokenStatus::Valid(webhook) = first.token_status(&token.presented, Timestamp::now())
+        else {
+            panic!("the token should be valid")
         };
-        assert!(entry.check_rate().is_ok());
+        assert!(webhook.check_rate().is_ok());
         let second = first.with(changes(2), limit);
-        let TokenStatus::Valid(entry) = second.judge(&token.presented, Timestamp::now()) else {
-            panic!("valid")
+        let TokenStatus::Valid(webhook) = second.token_status(&token.presented, Timestamp::now())
+        else {
+            panic!("the token should be valid")
         };
-        let wait = entry.check_rate().expect_err("the only one was taken");
+        let wait = webhook.check_rate().expect_err("the second activity should be over the limit");
         assert!(wait <= Duration::from_secs(1));
     }
 }

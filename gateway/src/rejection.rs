@@ -1,5 +1,4 @@
-//! Refusals: every way a request can be answered other than 202, and the one place where a
-//! rejection becomes a status.
+//! Every rejection of a request. Only this module maps rejections to HTTP responses.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,69 +11,64 @@ use trailpad_common::activity::{Finding, PayloadError};
 use utoipa::ToSchema;
 
 use crate::decompress::ACCEPTED_ENCODINGS;
+use trailpad_common::webhook::INGRESS_PATH;
 
-/// Why a request is not answered 202.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rejection {
-    /// No such path.
     NotFound,
-    /// Another method than POST.
+    /// A method other than POST.
     MethodNotAllowed,
-    /// An unknown, malformed or rotated-out token.
+    /// The token is unknown, malformed or no longer valid after a rotation.
     InvalidToken,
-    /// The webhook was revoked.
     WebhookRevoked,
-    /// The body is not said to be JSON.
+    /// The `Content-Type` is not JSON in UTF-8.
     MediaType,
-    /// The body has a content coding that is not known here.
+    /// The `Content-Encoding` is not supported.
     Encoding,
-    /// A header that is used here has a wrong value: which, and what to do.
+    /// A header has an invalid value. Holds a sentence that says how to fix it.
     Header(&'static str),
-    /// The body is larger than the bound, in bytes.
+    /// The body is larger than this limit, in bytes.
     TooLarge(usize),
-    /// The body can't be decompressed.
+    /// The body is incomplete or can't be decompressed.
     Corrupt,
     /// The body did not arrive in time.
     TooSlow,
-    /// What the payload's rules say.
     Payload(PayloadError),
-    /// Over the webhook's rate limit; when to come back.
+    /// The webhook is over its rate limit for this time.
     RateLimited(Duration),
-    /// It was never handed to the queue: why.
     NotAccepted(NotAccepted),
-    /// It was handed to the queue, and no confirm came.
+    /// The activity was handed to the queue, and no confirm arrived.
     OutcomeUnknown,
 }
 
-/// Why an activity was not handed to the queue.
+/// A reason not to hand an activity to the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAccepted {
-    /// As much is in flight as may be.
+    /// A limit of requests or bytes in flight is reached.
     Overloaded,
-    /// The gateway is shutting down.
     ShuttingDown,
-    /// The queue can't be reached, or takes nothing.
+    /// The queue is unreachable, or accepts no messages.
     QueueUnavailable,
-    /// The token can't be judged while the store is away.
+    /// The registry was not refreshed recently enough to authenticate the token.
     RegistryStale,
 }
 
 /// Problem details (RFC 9457).
 #[derive(Serialize, ToSchema)]
 pub struct Problem<'a> {
-    /// Which problem: stable, for programs.
+    /// Identifies the problem; stable, for programs.
     r#type: &'static str,
-    /// The problem, in words.
+    /// A short summary of the problem.
     title: &'static str,
-    /// The status of the answer.
+    /// The HTTP status of the response.
     status: u16,
-    /// What to do about it, in a sentence.
+    /// How to fix the problem.
     detail: Cow<'a, str>,
-    /// Where the body stops being JSON, from 1.
+    /// The line where the body stops being valid JSON, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     line: Option<usize>,
-    /// Where in that line, in characters, from 1.
+    /// The column in that line, in characters, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     column: Option<usize>,
@@ -87,13 +81,13 @@ pub struct Problem<'a> {
 const RETRY_AFTER_SECONDS: u64 = 2;
 
 impl Rejection {
-    /// Status, stable type and title.
+    /// Returns the status, the stable type and the title.
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
-            Self::NotFound => (S::NOT_FOUND, "not-found", "There is nothing here"),
+            Self::NotFound => (S::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => {
-                (S::METHOD_NOT_ALLOWED, "method-not-allowed", "Only POST is answered here")
+                (S::METHOD_NOT_ALLOWED, "method-not-allowed", "Only POST is allowed")
             }
             Self::InvalidToken => {
                 (S::UNAUTHORIZED, "invalid-token", "The webhook URL is not valid")
@@ -105,9 +99,9 @@ impl Rejection {
             Self::Encoding => (
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-encoding",
-                "The body has an unknown content coding",
+                "The content coding is not supported",
             ),
-            Self::Header(_) => (S::BAD_REQUEST, "invalid-header", "A header has a wrong value"),
+            Self::Header(_) => (S::BAD_REQUEST, "invalid-header", "A header has an invalid value"),
             Self::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Self::Corrupt => (S::BAD_REQUEST, "corrupt-body", "The body can't be decompressed"),
             Self::TooSlow => (S::REQUEST_TIMEOUT, "too-slow", "The body did not arrive in time"),
@@ -118,7 +112,7 @@ impl Rejection {
                 (S::BAD_REQUEST, "not-an-object", "The body is not a JSON object")
             }
             Self::Payload(PayloadError::Faults(_)) => {
-                (S::UNPROCESSABLE_ENTITY, "invalid-activity", "The activity has faults")
+                (S::UNPROCESSABLE_ENTITY, "invalid-activity", "The activity is invalid")
             }
             Self::RateLimited(_) => {
                 (S::TOO_MANY_REQUESTS, "rate-limited", "Too many activities for this webhook")
@@ -132,35 +126,35 @@ impl Rejection {
         }
     }
 
-    /// The stable type: the answer's, and the metric's reason.
+    /// The stable type, which is also the `reason` label of the metric.
     pub fn reason(&self) -> &'static str {
         self.kind().1
     }
 
-    /// What to do about it, in a sentence.
+    /// Says how to fix the problem.
     fn detail(&self) -> Cow<'_, str> {
         match self {
-            Self::NotFound => "activities are posted to /webhooks/ingress/YOUR_SECURE_TOKEN".into(),
+            Self::NotFound => format!("post activities to {INGRESS_PATH}YOUR_SECURE_TOKEN").into(),
             Self::MethodNotAllowed => "send the activity with POST".into(),
-            Self::InvalidToken => "the token in the URL is unknown or was replaced: copy the webhook's URL anew from the dashboard".into(),
-            Self::WebhookRevoked => "this webhook takes no more activities: create a new one and use its URL".into(),
+            Self::InvalidToken => "the token in the URL is unknown or was replaced: copy the webhook's current URL from the dashboard".into(),
+            Self::WebhookRevoked => "this webhook no longer accepts activities: create a new webhook and use its URL".into(),
             Self::MediaType => "send the header Content-Type: application/json (with curl: -H 'Content-Type: application/json')".into(),
-            Self::Encoding => format!("send the body with one of these content codings, or with none: {ACCEPTED_ENCODINGS}").into(),
+            Self::Encoding => format!("send the body without a content coding, or with one of these: {ACCEPTED_ENCODINGS}").into(),
             Self::Header(detail) => (*detail).into(),
-            Self::TooLarge(bytes_max) => format!("a body may have {bytes_max} bytes, also once decompressed: send less in metadata or description").into(),
-            Self::Corrupt => "the body is not what its Content-Encoding says, or is cut short".into(),
+            Self::TooLarge(bytes_max) => format!("the body may be at most {bytes_max} bytes, also after decompression: shorten metadata or description").into(),
+            Self::Corrupt => "the body does not match its Content-Encoding, or is incomplete".into(),
             Self::TooSlow => "send the whole body without long pauses".into(),
             Self::Payload(PayloadError::NotJson { line, column, detail }) => format!("line {line}, column {column}: {detail}").into(),
             Self::Payload(PayloadError::NotAnObject) => "send one activity as a JSON object, such as {\"title\": \"…\", \"startTime\": \"2024-08-03T11:30:00Z\"}".into(),
             Self::Payload(PayloadError::Faults(faults)) if faults.len() == 1 => "one fault is listed in errors".into(),
             Self::Payload(PayloadError::Faults(faults)) => format!("{} faults are listed in errors", faults.len()).into(),
-            Self::RateLimited(_) => "send fewer activities a second, or come back after Retry-After".into(),
-            Self::NotAccepted(why) => why.detail().into(),
-            Self::OutcomeUnknown => "the activity may be stored or not: repeating it is safe if it has an externalId or the request an Idempotency-Key".into(),
+            Self::RateLimited(_) => "send fewer activities per second, or retry after the time in Retry-After".into(),
+            Self::NotAccepted(reason) => reason.detail().into(),
+            Self::OutcomeUnknown => "the activity may or may not be stored: sending it again is safe if it has an externalId or the request has an Idempotency-Key".into(),
         }
     }
 
-    /// The answer's body: problem details as JSON.
+    /// The response body: problem details (RFC 9457) as JSON.
     pub fn body(&self) -> Vec<u8> {
         let (status, r#type, title) = self.kind();
         let (line, column) = match self {
@@ -185,7 +179,6 @@ impl Rejection {
         serde_json::to_vec(&problem).unwrap_or_default()
     }
 
-    /// The answer.
     pub fn response(&self) -> HttpResponse {
         let (status, ..) = self.kind();
         let mut response = HttpResponse::build(status);
@@ -194,7 +187,7 @@ impl Rejection {
             Self::MethodNotAllowed => {
                 response.insert_header((ALLOW, "POST"));
             }
-            // RFC 9110 (11.6.1) asks for a challenge with every 401.
+            // RFC 9110 (11.6.1) requires a challenge with every 401.
             Self::InvalidToken => {
                 response.insert_header((WWW_AUTHENTICATE, "Webhook realm=\"trailpad\""));
             }
@@ -220,29 +213,29 @@ impl NotAccepted {
     fn detail(self) -> &'static str {
         match self {
             Self::Overloaded => {
-                "more is in flight than this gateway takes: send it again after Retry-After"
+                "this gateway is at its limit of concurrent requests: retry after the time in Retry-After"
             }
             Self::ShuttingDown => {
-                "this gateway is shutting down: send it again, another one will answer"
+                "this gateway is shutting down: send the request again, another gateway will answer"
             }
             Self::QueueUnavailable => {
-                "the queue can't be reached at the moment: send it again after Retry-After"
+                "the queue is unavailable at the moment: retry after the time in Retry-After"
             }
             Self::RegistryStale => {
-                "the webhook's token can't be judged at the moment: send it again after Retry-After"
+                "the token can't be authenticated at the moment: retry after the time in Retry-After"
             }
         }
     }
 }
 
 impl From<PayloadError> for Rejection {
-    fn from(rejection: PayloadError) -> Self {
-        Self::Payload(rejection)
+    fn from(error: PayloadError) -> Self {
+        Self::Payload(error)
     }
 }
 
 impl From<NotAccepted> for Rejection {
-    fn from(why: NotAccepted) -> Self {
-        Self::NotAccepted(why)
+    fn from(reason: NotAccepted) -> Self {
+        Self::NotAccepted(reason)
     }
 }

@@ -1,5 +1,5 @@
-//! The HTTP server: binds, serves until the gateway drains, and ends with what is in flight
-//! answered.
+//! The HTTP server: binds, serves until the gateway drains, and answers requests in flight before it
+//! ends.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -19,32 +19,42 @@ use trailpad_common::webhook::WebhookFeed;
 use crate::admission::Admission;
 use crate::authenticator::Authenticator;
 use crate::body::BodyLimits;
-use crate::group_commit::GroupCommit;
-use crate::handler::{Gateway, answer};
+use crate::group_commit::{GroupCommit, GroupCommitLimits};
+use crate::handler::{Gateway, handle};
+use crate::live_registry::LiveRegistry;
 use crate::metrics::Metrics;
+use crate::observation::Observer;
 use crate::openapi::{OPENAPI_PATH, openapi_document};
 use crate::settings::Settings;
 use crate::traffic;
 
-/// How long a connection is read on after an early rejection, so that a sender in the middle of its
-/// body gets to see the answer.
+/// Time to keep reading a connection after an early rejection, so that a sender in the middle of its
+/// body receives the response.
 const LINGER: Duration = Duration::from_secs(2);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// Connections that wait to be taken: a thousand senders may come back at once after a restart.
+/// Connections that wait to be accepted: a thousand senders may reconnect at once after a restart.
 const BACKLOG: u32 = 2_048;
 
-/// Why a gateway could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address can't be bound.
     #[error("can't listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
-    /// A metric is registered twice.
-    #[error("metrics: {0}")]
+    #[error("can't register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }
 
-/// A gateway that is bound and serves once it is run.
+/// Everything that a gateway is built from.
+pub struct GatewayParts<'a> {
+    pub settings: Settings,
+    pub queue: &'a dyn Queue,
+    pub webhook_feed: Box<dyn WebhookFeed>,
+    pub traffic_log: Arc<dyn TrafficLog>,
+    pub metrics_registry: &'a Registry,
+    pub lifecycle: LifecycleWatch,
+    pub tracer: Tracer,
+}
+
+/// A gateway that is bound to its address. [`GatewayServer::run`] serves requests.
 pub struct GatewayServer {
     gateway: web::Data<Gateway>,
     listener: TcpListener,
@@ -53,31 +63,32 @@ pub struct GatewayServer {
 }
 
 impl GatewayServer {
-    /// Binds the address and starts to load the directory.
+    /// Binds the address and starts to load the webhooks.
     ///
     /// # Errors
-    /// The address can't be bound, or the registry has these metrics already.
-    pub fn start(
-        settings: Settings,
-        queue: &Arc<dyn Queue>,
-        directory: Box<dyn WebhookFeed>,
-        traffic: Arc<dyn TrafficLog>,
-        registry: &Registry,
-        lifecycle: LifecycleWatch,
-        tracer: Tracer,
-    ) -> Result<Self, StartError> {
+    /// The address can't be bound, or `metrics_registry` already has these metrics.
+    pub fn start(parts: GatewayParts<'_>) -> Result<Self, StartError> {
+        let GatewayParts {
+            settings,
+            queue,
+            webhook_feed,
+            traffic_log,
+            metrics_registry,
+            lifecycle,
+            tracer,
+        } = parts;
         let listener = bind(&settings)?;
-        let metrics = Metrics::register(registry)?;
+        let metrics = Metrics::register(metrics_registry)?;
         let publishers = (0..settings.publish_slots).map(|_| queue.publisher()).collect();
-        let authenticator = Authenticator::start(
-            directory,
+        let registry = LiveRegistry::start(
+            webhook_feed,
             settings.registry_staleness_max,
             settings.rate_limit,
             metrics.clone(),
         );
-        let (refused, traffic) = traffic::start(authenticator.clone(), traffic);
+        let (rejected_requests, traffic) = traffic::start(registry.clone(), traffic_log);
         let gateway = Gateway {
-            authenticator,
+            authenticator: Authenticator { registry },
             admission: Admission::new(
                 settings.in_flight_max,
                 settings.in_flight_bytes_max,
@@ -85,9 +96,11 @@ impl GatewayServer {
             ),
             group_commit: GroupCommit::start(
                 publishers,
-                settings.batch_bytes_max,
-                settings.in_flight_max,
-                settings.publish_timeout,
+                GroupCommitLimits {
+                    batch_bytes_max: settings.batch_bytes_max,
+                    waiting_max: settings.in_flight_max,
+                    publish_timeout: settings.publish_timeout,
+                },
                 &metrics,
             ),
             queue_health: queue.publish_health(),
@@ -96,37 +109,36 @@ impl GatewayServer {
                 bytes_max: settings.body_bytes_max,
                 timeout: settings.body_timeout,
             },
-            metrics,
-            tracer,
-            rejected: refused,
+            observer: Observer { metrics, tracer, rejected_requests },
         };
         Ok(Self { gateway: web::Data::new(gateway), listener, settings, traffic })
     }
 
-    /// Where senders reach it.
+    /// The address that is bound, also if the settings ask for any free port.
     pub fn address(&self) -> SocketAddr {
         self.listener.local_addr().unwrap_or(self.settings.listen)
     }
 
-    /// What the gateway needs to be ready.
+    /// The dependencies of the gateway's readiness, by name.
     pub fn health(&self) -> Vec<(&'static str, HealthWatch)> {
-        let directory = self.gateway.authenticator.health();
-        vec![("queue (publishing)", self.gateway.queue_health.clone()), ("directory", directory)]
+        let registry = self.gateway.authenticator.registry.health();
+        vec![("queue (publishing)", self.gateway.queue_health.clone()), ("registry", registry)]
     }
 
-    /// Serves until the lifecycle drains; returns when what was in flight is answered, or the
+    /// Serves until the lifecycle drains. Returns after the requests in flight are answered or the
     /// drain timeout has passed, and the last counts are written, which takes at most 3 s.
     ///
     /// # Errors
-    /// The server could not run.
+    /// The server failed.
     pub async fn run(self) -> io::Result<()> {
         let Self { gateway, listener, settings, traffic } = self;
-        let (address, lifecycle) = (listener.local_addr()?, gateway.lifecycle.clone());
+        let address = listener.local_addr()?;
+        let lifecycle = gateway.lifecycle.clone();
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(gateway.clone())
                 .route(OPENAPI_PATH, web::get().to(openapi_document))
-                .default_service(web::to(answer))
+                .default_service(web::to(handle))
         })
         .workers(settings.http_threads)
         .max_connections(settings.connections_max.div_ceil(settings.http_threads))
@@ -138,10 +150,10 @@ impl GatewayServer {
         .listen(listener)?
         .run();
         info!(listener = "ingress", %address, "listening");
-        let handle = server.handle();
+        let server_handle = server.handle();
         tokio::spawn(async move {
             lifecycle.reached(Phase::Draining).await;
-            handle.stop(true).await;
+            server_handle.stop(true).await;
         });
         let served = server.await;
         traffic.finish().await;

@@ -1,48 +1,45 @@
-//! What an operator may set of a gateway; trailpad/ reads it from flags and variables.
+//! The operator's settings of a gateway. `trailpad/` reads them from flags and variables.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The settings of a gateway. Units stand in the names.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where senders post to.
+    /// The address of the ingress listener.
     pub listen: SocketAddr,
-    /// Threads that serve HTTP.
     pub http_threads: usize,
-    /// Open connections at a time, over all threads.
+    /// Limit of open connections, over all threads.
     pub connections_max: usize,
-    /// The largest body, also once decompressed.
+    /// The largest body, also after decompression.
     pub body_bytes_max: usize,
-    /// Requests in flight at a time.
+    /// Limit of concurrent requests.
     pub in_flight_max: usize,
-    /// Bytes of bodies in flight at a time.
+    /// Limit of the bytes of bodies in flight.
     pub in_flight_bytes_max: usize,
-    /// How long a request's head may take to arrive.
+    /// Time for a request's head to arrive.
     pub head_timeout: Duration,
-    /// How long a request's body may take to arrive.
+    /// Time for a request's body to arrive.
     pub body_timeout: Duration,
-    /// How long a sender waits for the queue's confirm before it is told that the outcome is
-    /// unknown.
+    /// Time to wait for the queue's confirm before a request is answered without one.
     pub publish_timeout: Duration,
-    /// Messages that may be unconfirmed at a time.
+    /// Limit of unconfirmed messages.
     pub publish_slots: usize,
     /// The largest message, unless a single activity is larger.
     pub batch_bytes_max: usize,
-    /// Activities a second that one webhook may post to this process; none: no limit.
+    /// Rate limit of one webhook in this process; `None` for no limit.
     pub rate_limit: Option<RateLimit>,
-    /// How long known tokens are served without news from the store.
+    /// Age of the last successful registry refresh up to which known tokens are accepted.
     pub registry_staleness_max: Duration,
-    /// How long requests in flight may take to finish once the gateway is told to stop.
+    /// Time for requests in flight to finish after the gateway begins to drain.
     pub drain_timeout: Duration,
 }
 
-/// A webhook's rate limit.
+/// Rate limit of one webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Activities a second, on average.
+    /// Activities per second, on average.
     pub per_second: std::num::NonZeroU32,
-    /// Activities at once after a quiet time.
+    /// Activities at once after an idle period.
     pub burst: std::num::NonZeroU32,
 }
 

@@ -1,7 +1,8 @@
-//! A ticket: how a request learns what became of its activity.
+//! A ticket carries the outcome of an activity from the slot that publishes it to its request.
 //!
-//! It says exactly whether the activity was handed to the queue, so that a sender who waits no
-//! longer is told the truth: withdrawn before it was taken, or taken with an unknown outcome.
+//! Its state shows exactly whether the activity was handed to the queue, so that a request that
+//! times out still reports correctly: the activity was withdrawn before a slot took it, or it was
+//! taken and its outcome is unknown.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,14 +11,14 @@ use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 
-/// What became of an activity.
+/// The result of submitting an activity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The queue holds it durably.
     Accepted,
-    /// It was never handed to the queue, or the queue certainly has no copy.
+    /// The activity was never handed to the queue, or the queue certainly has no copy.
     NotAccepted,
-    /// It was handed over, and no confirm came.
+    /// The activity was handed to the queue, and no confirm arrived.
     Unknown,
 }
 
@@ -28,7 +29,7 @@ const ACCEPTED: u8 = 3;
 const NOT_ACCEPTED: u8 = 4;
 const UNKNOWN: u8 = 5;
 
-/// Shared by a request and the slot that publishes its activity. A future of the outcome.
+/// Shared by a request and the slot that publishes its activity. A future of the [`Outcome`].
 #[derive(Default)]
 pub struct Ticket {
     state: AtomicU8,
@@ -36,30 +37,30 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// The slot takes the activity; false: its request has withdrawn it.
+    /// Called by the slot to take the activity. Returns `false` if the request has withdrawn it.
     pub fn take(&self) -> bool {
         self.change(WAITING, TAKEN).is_ok()
     }
 
-    /// The slot tells what became of it.
+    /// Called by the slot to report the outcome.
     pub fn settle(&self, outcome: Outcome) {
-        let settled = match outcome {
+        let state = match outcome {
             Outcome::Accepted => ACCEPTED,
             Outcome::NotAccepted => NOT_ACCEPTED,
             Outcome::Unknown => UNKNOWN,
         };
-        self.state.store(settled, Ordering::Release);
+        self.state.store(state, Ordering::Release);
         self.waker.wake();
     }
 
-    /// The slot ends without a word: nobody must wait for it.
+    /// Called when the slot ends without an outcome, so that no request waits for it.
     pub fn abandon(&self) {
         if self.change(WAITING, NOT_ACCEPTED).is_ok() || self.change(TAKEN, UNKNOWN).is_ok() {
             self.waker.wake();
         }
     }
 
-    /// The request waits no longer; gives what is known of its activity now.
+    /// Called by a request that stops waiting. Returns the outcome as far as it is known now.
     pub fn withdraw(&self) -> Outcome {
         match self.change(WAITING, WITHDRAWN) {
             Ok(_) => Outcome::NotAccepted,
@@ -85,7 +86,7 @@ impl Future for &Ticket {
     type Output = Outcome;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        // Registered before the look, so that no settlement falls between the two.
+        // Register first: a settlement after the load below then wakes this task.
         self.waker.register(context.waker());
         match settled(self.state.load(Ordering::Acquire)) {
             Some(outcome) => Poll::Ready(outcome),
@@ -99,22 +100,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_withdrawn_before_it_is_taken_is_never_published() {
+    fn an_activity_withdrawn_before_it_is_taken_is_never_published() {
         let ticket = Ticket::default();
         assert_eq!(ticket.withdraw(), Outcome::NotAccepted);
         assert!(!ticket.take());
     }
 
     #[test]
-    fn what_is_withdrawn_after_it_was_taken_has_an_unknown_outcome() {
+    fn an_activity_withdrawn_after_it_was_taken_has_an_unknown_outcome() {
         let ticket = Ticket::default();
         assert!(ticket.take());
         assert_eq!(ticket.withdraw(), Outcome::Unknown);
     }
 
     #[tokio::test]
-    async fn a_slot_that_ends_without_a_word_leaves_nobody_waiting() {
-        let (waiting, taken) = (Ticket::default(), Ticket::default());
+    async fn a_slot_that_ends_early_leaves_no_request_waiting() {
+        let waiting = Ticket::default();
+        let taken = Ticket::default();
         assert!(taken.take());
         waiting.abandon();
         taken.abandon();
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_settled_outcome_is_told_even_at_the_last_moment() {
+    async fn a_settled_outcome_is_returned_even_to_a_late_withdrawal() {
         let ticket = Ticket::default();
         assert!(ticket.take());
         ticket.settle(Outcome::Accepted);

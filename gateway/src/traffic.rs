@@ -1,54 +1,26 @@
-//! What is counted and kept of requests for people to see: never on the way of a request.
+//! Per-webhook counters and the log of rejected requests, for the dashboard. Off the request path.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::mpsc;
 use trailpad_common::timestamp::Timestamp;
-use trailpad_common::traffic::{Counts, REJECTED_KEPT, RejectedRequest, TrafficLog, TrafficWriter};
+use trailpad_common::traffic::{REJECTED_KEPT, RejectedRequest, TrafficLog, TrafficWriter};
 
-use crate::authenticator::Authenticator;
+use crate::live_registry::LiveRegistry;
 use crate::registry::RegisteredWebhook;
 use crate::rejection::Rejection;
 
-/// Refused requests that wait to be written; what comes past it is counted and not kept.
+/// Rejected requests that wait to be written. Beyond this limit they are counted but not kept.
 const REJECTED_WAITING_MAX: usize = 1_024;
 
-/// What was counted of one webhook since it was last taken.
-#[derive(Default)]
-pub struct Tally {
-    accepted: AtomicU32,
-    refused: AtomicU32,
-}
-
-impl Tally {
-    /// Counts a 202.
-    pub fn accepted(&self) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn refused(&self) -> u32 {
-        self.refused.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn take(&self) -> Counts {
-        // Most are zero: a load leaves the cache line with whom it belongs to.
-        let take = |count: &AtomicU32| match count.load(Ordering::Relaxed) {
-            0 => 0,
-            _ => count.swap(0, Ordering::Relaxed),
-        };
-        Counts { accepted: take(&self.accepted), refused: take(&self.refused), ..Counts::default() }
-    }
-}
-
-/// Takes note of refused requests.
+/// The log of rejected requests.
 pub struct RejectedRequests(mpsc::Sender<RejectedRequest>);
 
 impl RejectedRequests {
-    /// Counts one, and keeps what the sender was told unless many more have come since the last
-    /// writing.
-    pub fn note(&self, webhook: &RegisteredWebhook, rejection: &Rejection) {
-        if webhook.tally.refused() >= REJECTED_KEPT {
+    /// Counts a rejected request and keeps the response body. Keeps at most [`REJECTED_KEPT`]
+    /// requests per webhook between two flushes of its tally.
+    pub fn record(&self, webhook: &RegisteredWebhook, rejection: &Rejection) {
+        if webhook.tally.count_rejected() >= REJECTED_KEPT {
             return;
         }
         let Ok(permit) = self.0.try_reserve() else { return };
@@ -60,17 +32,17 @@ impl RejectedRequests {
     }
 }
 
-/// Writes what is counted and kept, until the writer is finished.
+/// Starts to write counters and rejected requests to `log`, until the writer is finished.
 pub fn start(
-    authenticator: Arc<Authenticator>,
+    registry: Arc<LiveRegistry>,
     log: Arc<dyn TrafficLog>,
 ) -> (RejectedRequests, TrafficWriter) {
     let (sender, mut receiver) = mpsc::channel(REJECTED_WAITING_MAX);
     let writer = TrafficWriter::start(log, move |unwritten| {
-        for entry in authenticator.directory().entries() {
-            let counts = entry.tally.take();
+        for webhook in registry.current().webhooks() {
+            let counts = webhook.tally.flush();
             if !counts.is_zero() {
-                unwritten.count(entry.webhook_id, counts);
+                unwritten.count(webhook.webhook_id, counts);
             }
         }
         while let Ok(request) = receiver.try_recv() {

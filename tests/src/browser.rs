@@ -1,6 +1,5 @@
-//! A real Chromium, headless, driven over WebDriver.
+//! A headless Chromium, driven over WebDriver.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -13,28 +12,30 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
 use crate::process_guard::{ProcessGuard, free_port, temp_dir};
-use crate::{http, wait_until};
+use crate::{http, repository, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const BETWEEN_CLICKS: Duration = Duration::from_millis(80);
-/// A name of this machine that is not loopback to a browser: plain http to it is no secure context.
+/// A name of this machine that a browser does not take for loopback. Plain http to it is not a secure
+/// context.
 pub const NAME: &str = "trailpad.test";
 
-/// A browser with one window; dropping it ends it.
+/// A browser; dropping it ends the process.
 pub struct Browser {
     client: Client,
     driver: String,
-    _keeper: ProcessGuard,
+    _guard: ProcessGuard,
 }
 
 impl Browser {
-    /// Opens a window as wide as a desktop's.
+    /// Opens a window of the size of a desktop.
     pub async fn open() -> Self {
-        let (dir, port) = (temp_dir("chromium"), free_port());
+        let dir = temp_dir("chromium");
+        let port = free_port();
         let home = dir.display().to_string();
         let script = format!("exec chromedriver --port={port}");
         let environment = [("HOME".to_owned(), home.clone()), ("TMPDIR".to_owned(), home.clone())];
-        let _keeper = ProcessGuard::start(&script, &environment, &dir, "TERM");
+        let _guard = ProcessGuard::start(&script, &environment, &dir, "TERM");
         let driver = format!("http://127.0.0.1:{port}");
         let ready = async || {
             let answer = http::request("GET", &format!("{driver}/status"), &[], b"").await.ok()?;
@@ -55,50 +56,51 @@ impl Browser {
         let capabilities =
             serde_json::from_value(json!({ "goog:chromeOptions": { "args": arguments } }));
         let client = ClientBuilder::new(HttpConnector::new())
-            .capabilities(capabilities.expect("an object"))
+            .capabilities(capabilities.expect("the capabilities should be an object"))
             .connect(&driver)
             .await
-            .expect("a session");
-        Self { client, driver, _keeper }
+            .expect("chromedriver should open a session");
+        Self { client, driver, _guard }
     }
 
-    /// Opens a page.
     pub async fn goto(&self, url: &str) {
-        self.client.goto(url).await.expect("a page");
+        self.client.goto(url).await.expect("the page should load");
     }
 
-    /// Opens another tab, and looks at it.
+    /// Opens another tab and switches to it.
     pub async fn open_tab(&self) {
-        let tab = self.client.new_window(true).await.expect("a tab");
-        self.client.switch_to_window(tab.handle).await.expect("shown");
+        let tab = self.client.new_window(true).await.expect("opening a tab should succeed");
+        self.client.switch_to_window(tab.handle).await.expect("switching the tab should succeed");
     }
 
-    /// Looks at the first tab.
+    /// Switches to the first tab.
     pub async fn first_tab(&self) {
-        let tabs = self.client.windows().await.expect("tabs");
-        self.client.switch_to_window(tabs[0].clone()).await.expect("shown");
+        let tabs = self.client.windows().await.expect("listing the tabs should succeed");
+        self.client
+            .switch_to_window(tabs[0].clone())
+            .await
+            .expect("switching the tab should succeed");
     }
 
-    /// Where the window is.
+    /// The path of the current page.
     pub async fn path(&self) -> String {
-        self.client.current_url().await.expect("a URL").path().to_owned()
+        self.client.current_url().await.expect("reading the URL should succeed").path().to_owned()
     }
 
-    /// Waits for the first element that an XPath finds.
+    /// Waits for the first element that matches an XPath.
     async fn find(&self, xpath: &str) -> Element {
         let found = self.client.wait().at_most(DEADLINE).for_element(Locator::XPath(xpath)).await;
         match found {
             Ok(element) => element,
-            Err(error) => panic!("{xpath}: {error}; the page says:\n{}", self.text().await),
+            Err(error) => panic!("{xpath}: {error}; the page shows:\n{}", self.text().await),
         }
     }
 
-    /// Clicks the link, button or summary of this text.
+    /// Clicks the link, button or summary with this text.
     pub async fn click(&self, text: &str) {
-        self.find(&clickable(text)).await.click().await.expect("clicked");
+        self.find(&clickable(text)).await.click().await.expect("clicking should succeed");
     }
 
-    /// Clicks twice, as a person does who is used to it.
     pub async fn double_click(&self, text: &str) {
         let element = self.find(&clickable(text)).await;
         let duration = Some(Duration::ZERO);
@@ -114,7 +116,7 @@ impl Browser {
                 .then(PointerAction::Up { button: MOUSE_BUTTON_LEFT })
                 .then(PointerAction::Pause { duration: BETWEEN_CLICKS });
         }
-        self.client.perform_actions(mouse).await.expect("clicked");
+        self.client.perform_actions(mouse).await.expect("clicking should succeed");
     }
 
     /// The field with this label.
@@ -125,51 +127,58 @@ impl Browser {
         self.find(&xpath).await
     }
 
-    /// Writes into the field with this label.
+    /// Types into the field with this label.
     pub async fn fill(&self, label: &str, text: &str) {
         let field = self.field(label).await;
-        field.clear().await.expect("empty");
-        field.send_keys(text).await.expect("written");
+        field.clear().await.expect("clearing the field should succeed");
+        field.send_keys(text).await.expect("typing should succeed");
     }
 
-    /// Pastes into the field with this label, and gives what it then holds.
+    /// Pastes into the field with this label and returns its value.
     pub async fn paste(&self, label: &str) -> String {
         let field = self.field(label).await;
-        field.clear().await.expect("empty");
-        field.send_keys(&(Key::Control + "v")).await.expect("pasted");
-        field.prop("value").await.expect("a field").unwrap_or_default()
+        field.clear().await.expect("clearing the field should succeed");
+        field.send_keys(&(Key::Control + "v")).await.expect("pasting should succeed");
+        field.prop("value").await.expect("the field should have a value").unwrap_or_default()
     }
 
-    /// Chooses from the field with this label.
+    /// Selects an option of the field with this label.
     pub async fn choose(&self, label: &str, text: &str) {
-        self.field(label).await.select_by_label(text).await.expect("an option");
+        self.field(label)
+            .await
+            .select_by_label(text)
+            .await
+            .expect("the field should have this option");
     }
 
-    /// Ticks the box with this label.
+    /// Checks the checkbox with this label.
     pub async fn tick(&self, label: &str) {
-        self.field(label).await.click().await.expect("ticked");
+        self.field(label).await.click().await.expect("clicking should succeed");
     }
 
     /// The text of the element with this id.
     pub async fn text_of(&self, id: &str) -> String {
-        self.find(&format!("//*[@id='{id}']")).await.text().await.expect("a text")
+        self.find(&format!("//*[@id='{id}']"))
+            .await
+            .text()
+            .await
+            .expect("the element should have a text")
     }
 
-    /// What a person reads on the page.
+    /// The visible text of the page; empty between two pages.
     pub async fn text(&self) -> String {
-        // Between two pages there is none.
         match self.client.find(Locator::Css("body")).await {
             Ok(body) => body.text().await.unwrap_or_default(),
             Err(_) => String::new(),
         }
     }
 
-    /// Everything the page is made of.
+    /// The HTML of the page.
     pub async fn source(&self) -> String {
-        self.client.source().await.expect("a page")
+        self.client.source().await.expect("reading the source should succeed")
     }
 
-    /// Waits until the page says this.
+    /// Waits until the page shows the text.
     pub async fn sees(&self, text: &str) {
         wait_until(
             &format!("{text:?}"),
@@ -180,22 +189,22 @@ impl Browser {
         .await;
     }
 
-    /// Loads a page again until it says this.
+    /// Reloads a page until it shows the text.
     pub async fn reload_until(&self, path: &str, text: &str, url: &str) {
-        let look = async || {
+        let reload = async || {
             self.goto(&format!("{url}{path}")).await;
             self.text().await
         };
-        wait_until(&format!("{text:?}"), DEADLINE, look, |seen| seen.contains(text)).await;
+        wait_until(&format!("{text:?}"), DEADLINE, reload, |seen| seen.contains(text)).await;
     }
 
-    /// Runs JavaScript and gives what it returns.
+    /// Runs JavaScript and returns its result.
     pub async fn run(&self, script: &str) -> Value {
-        self.client.execute(script, Vec::new()).await.expect("a script")
+        self.client.execute(script, Vec::new()).await.expect("the script should run")
     }
 
-    /// Gives the window another size, and the system another theme.
-    pub async fn look(&self, width: u32, height: u32, dark: bool) {
+    /// Sets the size of the window and the theme of the system.
+    pub async fn set_appearance(&self, width: u32, height: u32, dark: bool) {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
@@ -205,50 +214,49 @@ impl Browser {
     }
 
     async fn devtools(&self, command: &str, parameters: Value) {
-        let session = self.client.session_id().await.expect("a call").expect("a session");
+        let session = self
+            .client
+            .session_id()
+            .await
+            .expect("reading the session id should succeed")
+            .expect("the session should be open");
         let url = format!("{}/session/{session}/goog/cdp/execute", self.driver);
         let body = json!({ "cmd": command, "params": parameters }).to_string();
         let headers = [("Content-Type", "application/json")];
         let answer = http::request("POST", &url, &headers, body.as_bytes()).await;
-        assert_eq!(answer.expect("an answer").status, 200, "{command}");
+        assert_eq!(answer.expect("the request should get a response").status, 200, "{command}");
     }
 
-    /// Writes the page as a picture.
-    pub async fn picture(&self, path: &Path) {
-        let png = self.client.screenshot().await.expect("a picture");
-        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
-        std::fs::write(path, png).expect("a file");
+    /// Writes a screenshot of the page.
+    pub async fn screenshot(&self, path: &Path) {
+        let png = self.client.screenshot().await.expect("taking a screenshot should succeed");
+        std::fs::create_dir_all(path.parent().expect("the path should have a parent"))
+            .expect("creating a directory should succeed");
+        std::fs::write(path, png).expect("writing the file should succeed");
     }
 
-    /// What axe-core finds wrong with the page: rule, help and elements, one line each.
+    /// The violations that axe-core finds on the page, one line each: rule, help and elements.
     pub async fn axe(&self) -> Vec<String> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/fetch-axe");
-        let output = Command::new(script).output().expect("the script");
+        let script = repository::path("scripts/fetch-axe");
+        let output = Command::new(script).output().expect("the script should start");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let path = String::from_utf8(output.stdout).expect("UTF-8");
-        let axe = std::fs::read_to_string(path.trim()).expect("axe-core");
+        let path = String::from_utf8(output.stdout).expect("the output should be UTF-8");
+        let axe = std::fs::read_to_string(path.trim()).expect("reading axe-core should succeed");
         self.run(&format!("{axe}; return null;")).await;
         let run = "const done = arguments[arguments.length - 1];
             axe.run(document, { resultTypes: ['violations'] }).then(
                 (r) => done(r.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html).join(' | ')}`)),
                 (e) => done([String(e)]));";
-        let found = self.client.execute_async(run, Vec::new()).await.expect("axe-core runs");
-        serde_json::from_value(found).expect("a list of texts")
+        let found = self.client.execute_async(run, Vec::new()).await.expect("axe-core should run");
+        serde_json::from_value(found).expect("the result should be a list of texts")
     }
 
-    /// The cookies of the page's host.
-    pub async fn cookies(&self) -> HashMap<String, String> {
-        let all = self.client.get_all_cookies().await.expect("cookies");
-        all.iter().map(|one| (one.name().to_owned(), one.value().to_owned())).collect()
-    }
-
-    /// Ends the browser.
     pub async fn close(self) {
-        self.client.close().await.expect("closed");
+        self.client.close().await.expect("closing the browser should succeed");
     }
 }
 
-/// The link, button or summary of this text.
+/// XPath of the link, button or summary with this text.
 fn clickable(text: &str) -> String {
     format!(
         "//*[self::a or self::button or self::summary][normalize-space()='{text}'][not(ancestor::*[@hidden])]"

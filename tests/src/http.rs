@@ -1,4 +1,4 @@
-//! A small HTTP client: one connection, requests one after another, nothing hidden.
+//! A small HTTP/1.1 client: one connection, one request after another, no redirects or retries.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,29 +10,25 @@ use tokio::net::TcpStream;
 
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 
-/// An answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// Its status.
     pub status: u16,
-    /// Its headers, with names in lower case.
+    /// Names in lower case.
     pub headers: HashMap<String, String>,
-    /// Its body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The body as JSON; null where it is none.
+    /// The body as JSON; null if it is not valid JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The problem's type.
+    /// The `type` of a problem; empty if the body is not a problem.
     pub fn problem(&self) -> String {
         self.json()["type"].as_str().unwrap_or_default().to_owned()
     }
@@ -46,14 +42,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects.
     pub async fn open(host: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(host).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, read: Vec::new(), host: host.to_owned() })
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its response.
     pub async fn request(
         &mut self,
         method: &str,
@@ -75,12 +70,11 @@ impl Connection {
         self.answer().await
     }
 
-    /// Sends bytes as they are.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }
 
-    /// Reads an answer; all of this product's have a content-length.
+    /// Reads a response. Every response of this product has a Content-Length.
     pub async fn answer(&mut self) -> io::Result<Answer> {
         tokio::time::timeout(ANSWER_DEADLINE, self.read_answer())
             .await
@@ -126,11 +120,11 @@ impl Connection {
 
 /// Splits `http://host:port/path`.
 pub fn split(url: &str) -> (&str, &str) {
-    let rest = url.strip_prefix("http://").expect("an http URL");
+    let rest = url.strip_prefix("http://").expect("the URL should start with http://");
     rest.find('/').map_or((rest, "/"), |at| rest.split_at(at))
 }
 
-/// Sends one request on a connection of its own.
+/// Sends one request on a new connection.
 pub async fn request(
     method: &str,
     url: &str,
@@ -141,25 +135,26 @@ pub async fn request(
     Connection::open(host).await?.request(method, path, headers, body).await
 }
 
-/// The header of every activity.
+/// The Content-Type header of an activity.
 pub const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// Posts an activity; panics if there is no answer.
+/// Posts an activity; panics without a response.
 pub async fn post(url: &str, body: &str) -> Answer {
-    request("POST", url, &[JSON], body.as_bytes()).await.expect("an answer")
+    request("POST", url, &[JSON], body.as_bytes()).await.expect("the request should get a response")
 }
 
-/// What a sender saw of one activity.
+/// Outcome of one activity as its sender sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
-    /// An answer of this status.
+    /// A response of this status.
     Status(u16),
-    /// The connection broke before there was one.
+    /// The connection broke before a response.
     Broken,
 }
 
-/// Posts `count` activities over `connections` connections, each made anew when it breaks, and
-/// tells what became of each. `url` is asked each time, because a restarted gateway has another.
+/// Posts `count` activities over `connections` connections and returns the outcome of each. Opens a
+/// broken connection again. Calls `url` for each activity, because a restarted gateway has another
+/// URL.
 pub async fn flood(
     url: impl Fn() -> String + Clone + Send + 'static,
     count: usize,
@@ -168,9 +163,11 @@ pub async fn flood(
 ) -> Vec<(usize, Seen)> {
     let mut senders = tokio::task::JoinSet::new();
     for first in 0..connections {
-        let (url, body) = (url.clone(), body.clone());
+        let url = url.clone();
+        let body = body.clone();
         senders.spawn(async move {
-            let (mut seen, mut open) = (Vec::new(), None);
+            let mut seen = Vec::new();
+            let mut open = None;
             for at in (first..count).step_by(connections) {
                 seen.push((at, post_on(&mut open, &url(), &body(at)).await));
             }
@@ -182,8 +179,7 @@ pub async fn flood(
     all
 }
 
-/// Posts `count` activities as a patient sender does: each again until it is accepted. Tells how
-/// often each status, or a broken connection, was seen.
+/// Posts `count` activities, each until it is accepted. Returns the number of each outcome.
 pub async fn deliver(
     url: impl Fn() -> String + Clone + Send + 'static,
     count: usize,
@@ -192,21 +188,23 @@ pub async fn deliver(
 ) -> HashMap<String, usize> {
     let mut senders = tokio::task::JoinSet::new();
     for first in 0..connections {
-        let (url, body) = (url.clone(), body.clone());
+        let url = url.clone();
+        let body = body.clone();
         senders.spawn(async move {
-            let (mut tally, mut open) = (HashMap::new(), None);
+            let mut counts = HashMap::new();
+            let mut open = None;
             for at in (first..count).step_by(connections) {
                 loop {
                     let seen = post_on(&mut open, &url(), &body(at)).await;
-                    *tally.entry(format!("{seen:?}")).or_insert(0) += 1;
+                    *counts.entry(format!("{seen:?}")).or_insert(0) += 1;
                     match seen {
                         Seen::Status(202) => break,
-                        // What a sender makes of Retry-After, in the time of a test.
+                        // A sender that follows Retry-After, faster than in production.
                         _ => tokio::time::sleep(Duration::from_millis(100)).await,
                     }
                 }
             }
-            tally
+            counts
         });
     }
     let mut total = HashMap::new();

@@ -1,7 +1,8 @@
 //! The harness of the end-to-end tests: private servers, real processes, faults.
 //!
-//! The product runs as the real binary, one process for each role, on free ports. Nothing here
-//! sleeps for a time: it waits for an event, with a deadline.
+//! The product runs as the real binary, one process for each role, on free ports. The harness waits
+//! for events, with a deadline; nothing sleeps in place of an event. The one pause on purpose is in
+//! [`http::deliver`], between the attempts of a sender.
 
 #![allow(clippy::expect_used, clippy::missing_panics_doc)]
 
@@ -13,6 +14,7 @@ pub mod process_guard;
 pub mod prometheus;
 pub mod proxy;
 pub mod rabbitmq;
+pub mod repository;
 pub mod role;
 pub mod sandbox;
 pub mod servers;

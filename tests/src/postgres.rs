@@ -13,13 +13,13 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running server; dropping it ends it and removes its data.
 pub struct Postgres {
-    keeper: Option<ProcessGuard>,
+    guard: Option<ProcessGuard>,
     dir: PathBuf,
     port: u16,
 }
 
 impl Postgres {
-    /// Makes a new cluster and starts it. Durable: fsync stays on, because tests kill it.
+    /// Creates a cluster and starts it. fsync stays on, because tests kill the server.
     pub async fn start() -> Self {
         let dir = temp_dir("postgres");
         let data = dir.join("data").display().to_string();
@@ -32,22 +32,23 @@ impl Postgres {
             prefix()
         );
         run(Command::new("sh").args(["-c", &init]));
-        let mut server = Self { keeper: None, dir, port: free_port() };
+        let mut server = Self { guard: None, dir, port: free_port() };
         server.launch();
         server.ready().await;
         server
     }
 
-    /// Ends what is left of the server; its data stays.
+    /// Ends the remaining processes of the server and keeps its data.
     fn release(&mut self) {
-        if let Some(keeper) = self.keeper.take() {
-            keeper.end_keeping();
+        if let Some(guard) = self.guard.take() {
+            guard.end_and_keep_dir();
         }
     }
 
     fn launch(&mut self) {
         self.release();
-        let (dir, port) = (self.dir.display(), self.port);
+        let dir = self.dir.display();
+        let port = self.port;
         let postgres = bin("postgres");
         let script = format!(
             "{}{} -D {dir}/data -p {port} -k {dir} -c listen_addresses=127.0.0.1 -c max_connections=200",
@@ -55,16 +56,15 @@ impl Postgres {
             postgres.display()
         );
         // An immediate shutdown (PostgreSQL, 19.5) that still removes its shared memory.
-        self.keeper = Some(ProcessGuard::start(&script, &[], &self.dir, "QUIT"));
+        self.guard = Some(ProcessGuard::start(&script, &[], &self.dir, "QUIT"));
     }
 
-    /// Waits until it takes connections.
+    /// Waits until it accepts connections.
     pub async fn ready(&self) {
         let connect = async || connect(&self.url()).await.map(|_| ());
         wait_until("PostgreSQL starts", START_DEADLINE, connect, Result::is_ok).await.ok();
     }
 
-    /// Where it is.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
@@ -74,7 +74,7 @@ impl Postgres {
         pid.lines().next()?.trim().parse().ok()
     }
 
-    /// Kills the server with -9, and waits until it is gone.
+    /// Kills the server with -9 and waits until its process has ended.
     pub fn kill(&mut self) {
         if let Some(pid) = self.pid() {
             signal(pid, "-9");
@@ -83,10 +83,11 @@ impl Postgres {
         self.release();
     }
 
-    /// Starts it again on the same port and data, and waits until it takes connections.
+    /// Starts it again on the same port and data, and waits until it accepts connections.
     pub async fn restart(&mut self) {
-        // The backends of a killed server hold its memory until they notice.
-        let mut left = 50;
+        // The backends of a killed server hold its shared memory until they exit, so a start may
+        // have to be repeated.
+        let mut starts_left = 50;
         loop {
             self.launch();
             let began = std::time::Instant::now();
@@ -96,19 +97,19 @@ impl Postgres {
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            left -= 1;
-            assert!(left > 0, "PostgreSQL does not start again: {}", self.log());
+            starts_left -= 1;
+            assert!(starts_left > 0, "PostgreSQL did not start again: {}", self.log());
         }
     }
 
-    /// Makes every new transaction read-only, or writable again; open connections included.
+    /// Makes every new transaction read-only or writable again, also on open connections.
     pub async fn set_read_only(&self, read_only: bool) {
-        let client = connect(&self.url()).await.expect("PostgreSQL");
+        let client = connect(&self.url()).await.expect("PostgreSQL should accept a connection");
         let on = if read_only { "on" } else { "off" };
         let set = format!("ALTER SYSTEM SET default_transaction_read_only = {on}");
-        let begin = "SET default_transaction_read_only = off";
-        for sql in [begin, &set, "SELECT pg_reload_conf()"] {
-            client.batch_execute(sql).await.expect("a superuser's statement");
+        let writable = "SET default_transaction_read_only = off";
+        for sql in [writable, &set, "SELECT pg_reload_conf()"] {
+            client.batch_execute(sql).await.expect("a superuser should be allowed to run this");
         }
     }
 
@@ -116,15 +117,16 @@ impl Postgres {
     pub async fn offer_tls(&self, certificate: &str, key: &str) {
         for (name, pem) in [("server.crt", certificate), ("server.key", key)] {
             let path = self.dir.join("data").join(name);
-            std::fs::write(&path, pem).expect("a file");
-            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a file");
+            std::fs::write(&path, pem).expect("writing the file should succeed");
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600))
+                .expect("writing the file should succeed");
             if is_root() {
                 run(Command::new("chown").arg("postgres").arg(&path));
             }
         }
-        let client = connect(&self.url()).await.expect("PostgreSQL");
+        let client = connect(&self.url()).await.expect("PostgreSQL should accept a connection");
         for sql in ["ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"] {
-            client.batch_execute(sql).await.expect("a superuser's statement");
+            client.batch_execute(sql).await.expect("a superuser should be allowed to run this");
         }
         let on = async || {
             let client = connect(&self.url()).await.ok()?;
@@ -139,7 +141,7 @@ impl Postgres {
     }
 }
 
-/// A connection, driven in the background.
+/// Connects; a background task drives the connection.
 pub async fn connect(url: &str) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
     tokio::spawn(connection);
@@ -151,7 +153,7 @@ fn is_root() -> bool {
     status.lines().any(|line| line.starts_with("Uid:\t0\t"))
 }
 
-/// PostgreSQL refuses to run as root.
+/// PostgreSQL refuses to run as root, so root switches to the user `postgres`.
 fn prefix() -> &'static str {
     if is_root() {
         "exec setpriv --reuid postgres --regid postgres --clear-groups "
@@ -160,7 +162,7 @@ fn prefix() -> &'static str {
     }
 }
 
-/// A program of the newest PostgreSQL that is installed.
+/// Path of a program of the newest installed PostgreSQL.
 fn bin(name: &str) -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest =
@@ -170,6 +172,6 @@ fn bin(name: &str) -> PathBuf {
 }
 
 fn run(command: &mut Command) {
-    let output = command.output().expect("a program");
+    let output = command.output().expect("the command should start");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

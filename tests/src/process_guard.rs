@@ -1,4 +1,5 @@
-//! A keeper: starts a server and ends it with this process, even if that is killed with -9.
+//! A process guard: starts a server and ends it with this process, even if this process is killed
+//! with -9.
 
 use std::fs::File;
 use std::io::Write;
@@ -6,9 +7,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// Runs the script given to it as a job, with a process group of its own. When our end of its
+/// Runs the given script as a job in a separate process group. When this process's end of its
 /// standard input closes, for whatever reason, it kills the group and removes the directory, unless
-/// it was told to keep that.
+/// it has read `keep`.
 const SCRIPT: &str = r#"
 set -m
 exec 3<&0
@@ -23,39 +24,37 @@ wait 2>/dev/null
 [ "$word" = keep ] || rm -rf "$2"
 "#;
 
-/// A server's keeper; dropping it ends the server.
+/// Guards a server process; dropping it ends the server.
 pub struct ProcessGuard {
     child: Child,
     input: Option<ChildStdin>,
 }
 
 impl ProcessGuard {
-    /// Starts `script` (for `bash`) with an environment. Its output goes to `log` in `dir`, which is
-    /// the server's directory; `end` is the signal that ends it.
+    /// Starts `script` in `bash`. Its output goes to `log` in `dir`, the server's directory; `end` is
+    /// the signal that ends it.
     pub fn start(script: &str, environment: &[(String, String)], dir: &Path, end: &str) -> Self {
         let log = File::options().create(true).append(true).open(dir.join("log"));
-        let log = log.expect("a log file");
+        let log = log.expect("opening the log file should succeed");
         let mut child = Command::new("bash")
-            .args(["-c", SCRIPT, "keeper", script])
+            .args(["-c", SCRIPT, "process-guard", script])
             .arg(dir)
             .arg(end)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
-            .stdout(log.try_clone().expect("a log file"))
+            .stdout(log.try_clone().expect("opening the log file should succeed"))
             .stderr(log)
             .process_group(0)
             .spawn()
-            .expect("bash");
+            .expect("bash should start");
         let input = child.stdin.take();
         Self { child, input }
     }
-}
 
-impl ProcessGuard {
     /// Ends the server and keeps its directory.
-    pub fn end_keeping(mut self) {
+    pub fn end_and_keep_dir(mut self) {
         if let Some(input) = &mut self.input {
-            input.write_all(b"keep\n").expect("the keeper listens");
+            input.write_all(b"keep\n").expect("the guard should read its input");
         }
     }
 }
@@ -67,14 +66,14 @@ impl Drop for ProcessGuard {
     }
 }
 
-/// Sends a signal, such as `-9` or `-STOP`, to a process of ours.
+/// Sends a signal, such as `-9` or `-STOP`.
 pub fn signal(pid: u32, signal: &str) {
     let status =
         Command::new("kill").args([signal, &pid.to_string()]).stderr(Stdio::null()).status();
-    status.expect("kill");
+    status.expect("kill should start");
 }
 
-/// Whether a process is there, zombies not counted.
+/// `true` if the process exists and is not a zombie.
 pub fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
@@ -83,14 +82,15 @@ pub fn is_alive(pid: u32) -> bool {
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    let listener =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("binding a free port should succeed");
+    listener.local_addr().expect("the listener should have an address").port()
 }
 
-/// A new directory below the system's temporary one; the keeper of what lives in it removes it.
+/// A new directory below the system's temporary directory. The guard of its server removes it.
 pub fn temp_dir(name: &str) -> PathBuf {
     let dir =
         std::env::temp_dir().join(format!("trailpad-{name}-{}", uuid::Uuid::now_v7().simple()));
-    std::fs::create_dir(&dir).expect("a temporary directory");
+    std::fs::create_dir(&dir).expect("creating a directory should succeed");
     dir
 }

@@ -1,4 +1,4 @@
-//! A TCP proxy that cuts, freezes and heals a link.
+//! A TCP proxy that cuts, freezes and restores connections.
 
 use std::sync::Arc;
 
@@ -6,13 +6,12 @@ use tokio::io;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What the proxy does to its links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Open,
-    /// Takes connections and forwards nothing.
+    /// Accepts connections and forwards nothing.
     Frozen,
-    /// Drops connections and takes none.
+    /// Drops connections and accepts none.
     Cut,
 }
 
@@ -23,12 +22,14 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy to `target`, `host:port`.
+    /// A proxy to `target`, as `host:port`.
     pub async fn start(target: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
+        let listener =
+            TcpListener::bind("127.0.0.1:0").await.expect("binding a free port should succeed");
+        let port = listener.local_addr().expect("the listener should have an address").port();
         let mode = Arc::new(watch::Sender::new(Mode::Open));
-        let (target, modes) = (target.to_owned(), mode.clone());
+        let target = target.to_owned();
+        let modes = mode.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(forward(client, target.clone(), modes.subscribe()));
@@ -39,21 +40,21 @@ impl Proxy {
 
     /// A proxy to the server of a URL, and the URL that goes through it.
     pub async fn of_url(url: &str) -> (Self, String) {
-        let mut parsed = url::Url::parse(url).expect("a URL");
-        let host = parsed.host_str().expect("a host");
-        let target = format!("{host}:{}", parsed.port().expect("a port"));
+        let mut parsed = url::Url::parse(url).expect("the URL should be valid");
+        let host = parsed.host_str().expect("the URL should have a host");
+        let target = format!("{host}:{}", parsed.port().expect("the URL should have a port"));
         let proxy = Self::start(&target).await;
-        parsed.set_host(Some("127.0.0.1")).expect("a host");
-        parsed.set_port(Some(proxy.port)).expect("a port");
+        parsed.set_host(Some("127.0.0.1")).expect("setting the host should succeed");
+        parsed.set_port(Some(proxy.port)).expect("setting the port should succeed");
         (proxy, parsed.into())
     }
 
-    /// Drops every link and takes no new one.
+    /// Drops every connection and accepts no new ones.
     pub fn cut(&self) {
         self.mode.send_replace(Mode::Cut);
     }
 
-    /// Keeps every link and forwards nothing.
+    /// Keeps every connection and forwards nothing.
     pub fn freeze(&self) {
         self.mode.send_replace(Mode::Frozen);
     }

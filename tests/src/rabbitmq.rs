@@ -1,4 +1,4 @@
-//! A private RabbitMQ server from the system's package, with an epmd of its own.
+//! A private RabbitMQ server from the system's package, with a private epmd.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A running broker; dropping it ends it and removes its data.
 pub struct RabbitMq {
-    keeper: Option<ProcessGuard>,
+    guard: Option<ProcessGuard>,
     dir: PathBuf,
     port: u16,
     environment: Vec<(String, String)>,
@@ -24,11 +24,11 @@ impl RabbitMq {
     /// Starts a broker with extra settings of its application `rabbit`, as Erlang terms.
     pub async fn start(settings: &str) -> Self {
         let dir = temp_dir("rabbitmq");
-        let (port, dist, epmd) = (free_port(), free_port(), free_port());
+        let [port, dist, epmd] = [(); 3].map(|()| free_port());
         let path = |name: &str| dir.join(name).display().to_string();
-        std::fs::write(path("plugins"), "[].\n").expect("a file");
+        std::fs::write(path("plugins"), "[].\n").expect("writing the file should succeed");
         std::fs::write(path("advanced.config"), format!("[{{rabbit, [{settings}]}}].\n"))
-            .expect("a file");
+            .expect("writing the file should succeed");
         let environment = [
             ("HOME", dir.display().to_string()),
             ("RABBITMQ_NODENAME", format!("trailpad{port}@localhost")),
@@ -50,24 +50,24 @@ impl RabbitMq {
             ("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins")),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        let mut server = Self { keeper: None, dir, port, environment };
+        let mut server = Self { guard: None, dir, port, environment };
         server.launch();
         server.ready().await;
         server
     }
 
-    /// Ends what is left of the server; its data stays.
+    /// Ends the remaining processes of the server and keeps its data.
     fn release(&mut self) {
-        if let Some(keeper) = self.keeper.take() {
-            keeper.end_keeping();
+        if let Some(guard) = self.guard.take() {
+            guard.end_and_keep_dir();
         }
     }
 
     fn launch(&mut self) {
         self.release();
-        // The broker finds an epmd that is there, and starts none that would outlive it.
+        // The broker uses the running epmd, and does not start one that would outlive it.
         let script = "epmd & exec /usr/lib/rabbitmq/bin/rabbitmq-server";
-        self.keeper = Some(ProcessGuard::start(script, &self.environment, &self.dir, "KILL"));
+        self.guard = Some(ProcessGuard::start(script, &self.environment, &self.dir, "KILL"));
     }
 
     /// Waits until it speaks AMQP.
@@ -84,12 +84,11 @@ impl RabbitMq {
         Ok(matches!(read, Ok(Ok(1))) && first == [1])
     }
 
-    /// Where it is.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
     }
 
-    /// Where it is over TLS, if its settings name this port.
+    /// The URL over TLS, if the settings have a TLS listener on this port.
     pub fn tls_url(port: u16) -> String {
         format!("amqps://guest:guest@localhost:{port}/%2f")
     }
@@ -98,7 +97,7 @@ impl RabbitMq {
         std::fs::read_to_string(self.dir.join("pid")).ok()?.trim().parse().ok()
     }
 
-    /// Kills the broker with -9, and waits until it is gone.
+    /// Kills the broker with -9 and waits until its process has ended.
     pub fn kill(&mut self) {
         if let Some(pid) = self.pid() {
             signal(pid, "-9");
@@ -113,14 +112,13 @@ impl RabbitMq {
         self.ready().await;
     }
 
-    /// Raises the memory alarm, or clears it.
+    /// Raises or clears the memory alarm.
     pub async fn set_alarm(&self, raised: bool) {
-        // Of the memory there is; the second is RabbitMQ's default.
+        // A fraction of the memory; 0.4 is RabbitMQ's default.
         let watermark = if raised { "0.0000001" } else { "0.4" };
-        let output =
-            tokio::process::Command::from(self.ctl(&["set_vm_memory_high_watermark", watermark]));
-        let mut output = output;
-        let status = output.status().await.expect("rabbitmqctl");
+        let ctl = self.ctl(&["set_vm_memory_high_watermark", watermark]);
+        let status =
+            tokio::process::Command::from(ctl).status().await.expect("rabbitmqctl should start");
         assert!(status.success(), "rabbitmqctl: {status}");
     }
 

@@ -15,7 +15,7 @@ use crate::wait::wait_until;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A running `trailpad gateway` or `trailpad worker`; dropping it kills it.
+/// A running role, such as `trailpad gateway`; dropping it kills the process.
 pub struct Role {
     name: String,
     child: Child,
@@ -23,31 +23,35 @@ pub struct Role {
 }
 
 impl Role {
-    /// Runs a program as a role.
     pub fn spawn(name: &str, mut command: Command) -> Self {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        let mut child = command.spawn().expect("the binary is built");
+        let mut child = command.spawn().expect("the binary should be built");
         let log = Arc::new(Mutex::new(Vec::new()));
-        follow(child.stdout.take().expect("piped"), log.clone());
-        follow(child.stderr.take().expect("piped"), log.clone());
+        follow(child.stdout.take().expect("the output should be piped"), log.clone());
+        follow(child.stderr.take().expect("the output should be piped"), log.clone());
         Self { name: name.to_owned(), child, log }
     }
 
-    /// Its lines so far.
+    /// The log so far.
     pub fn log_text(&self) -> String {
-        self.log.lock().expect("no panic").join("\n")
+        self.log.lock().expect("the lock should not be poisoned").join("\n")
     }
 
-    /// How many lines have this text.
+    /// Number of log lines that contain the text.
     pub fn log_count(&self, text: &str) -> usize {
-        self.log.lock().expect("no panic").iter().filter(|line| line.contains(text)).count()
+        self.log
+            .lock()
+            .expect("the lock should not be poisoned")
+            .iter()
+            .filter(|line| line.contains(text))
+            .count()
     }
 
-    /// Waits for a line with this text.
+    /// Waits for a log line that contains the text.
     pub async fn wait_log(&self, text: &str) {
         let count = async || self.log_count(text);
         wait_until(&format!("{} logs {text:?}", self.name), DEADLINE, count, |count| *count > 0)
@@ -56,38 +60,38 @@ impl Role {
 
     async fn address(&self, listener: &str) -> String {
         let find = async || {
-            let log = self.log.lock().expect("no panic");
+            let log = self.log.lock().expect("the lock should not be poisoned");
             log.iter().find_map(|line| {
                 let line: Value = serde_json::from_str(line).ok()?;
                 let is_it = line["message"] == "listening" && line["listener"] == listener;
                 is_it.then(|| line["address"].as_str().unwrap_or_default().to_owned())
             })
         };
-        let what = format!("{} listens", self.name);
-        wait_until(&what, DEADLINE, find, Option::is_some).await.expect("found")
+        let event = format!("{} listens", self.name);
+        wait_until(&event, DEADLINE, find, Option::is_some)
+            .await
+            .expect("the log should contain an address")
     }
 
-    /// Where senders post to, without a path.
+    /// Without a path.
     pub async fn ingress_url(&self) -> String {
         format!("http://{}", self.address("ingress").await)
     }
 
-    /// Where the dashboard is.
     pub async fn dashboard_url(&self) -> String {
         format!("http://{}", self.address("dashboard").await)
     }
 
-    /// The operators' port.
     pub async fn ops_url(&self) -> String {
         format!("http://{}", self.address("ops").await)
     }
 
-    /// Asks the operators' port.
+    /// Requests a path of the operators' port.
     pub async fn ops(&self, path: &str) -> std::io::Result<http::Answer> {
         http::request("GET", &format!("{}{path}", self.ops_url().await), &[], b"").await
     }
 
-    /// Waits until it says that it is ready.
+    /// Waits until `/readyz` reports ready.
     pub async fn wait_ready(&self) {
         let ask =
             async || self.ops("/readyz").await.map(|answer| (answer.status, answer.text())).ok();
@@ -96,13 +100,13 @@ impl Role {
         wait_until(&format!("{} is ready", self.name), DEADLINE, ask, is_ready).await;
     }
 
-    /// Waits until a `serve` is ready and has made its first webhook, which comes last.
+    /// Waits until a `serve` is ready and has created its first webhook, its last step.
     pub async fn wait_serving(&self) {
         self.wait_log(r#""message":"serving""#).await;
         self.wait_ready().await;
     }
 
-    /// Waits until it says that it is not ready, for a reason with this text.
+    /// Waits until `/readyz` reports not ready, for a reason that contains the text.
     pub async fn wait_unready(&self, reason: &str) {
         let ask =
             async || self.ops("/readyz").await.map(|answer| (answer.status, answer.text())).ok();
@@ -113,9 +117,9 @@ impl Role {
             .await;
     }
 
-    /// Its metrics: name and labels as they stand, and the value.
+    /// The metrics: name and labels as written, and the value.
     pub async fn metrics(&self) -> HashMap<String, f64> {
-        let text = self.ops("/metrics").await.expect("metrics").text();
+        let text = self.ops("/metrics").await.expect("the metrics should be served").text();
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         lines
             .filter_map(|line| line.rsplit_once(' '))
@@ -123,7 +127,7 @@ impl Role {
             .collect()
     }
 
-    /// One metric, summed over its labels; 0 where there is none.
+    /// One metric, summed over its labels; 0 if it does not exist.
     pub async fn metric(&self, name: &str) -> f64 {
         let metrics = self.metrics().await;
         let is_it = |key: &str| {
@@ -132,36 +136,38 @@ impl Role {
         metrics.iter().filter(|(key, _)| is_it(key)).map(|(_, value)| value).sum()
     }
 
-    /// Its process.
     pub fn pid(&self) -> u32 {
-        self.child.id().expect("it runs")
+        self.child.id().expect("the process should be running")
     }
 
-    /// SIGTERM, and waits for its end; gives the exit code.
+    /// Sends SIGTERM, waits for the process to end and returns its exit code.
     pub async fn terminate(mut self) -> Option<i32> {
         signal(self.pid(), "-TERM");
         self.wait().await
     }
 
-    /// Sends a signal and goes on.
+    /// Sends a signal without waiting.
     pub fn signal(&self, name: &str) {
         signal(self.pid(), name);
     }
 
-    /// Waits for its end; gives the exit code.
+    /// Waits for the process to end and returns its exit code.
     pub async fn wait(&mut self) -> Option<i32> {
         let status = tokio::time::timeout(DEADLINE, self.child.wait()).await;
-        status.expect("it ends in time").expect("a status").code()
+        status
+            .expect("the process should end in time")
+            .expect("reading the exit status should succeed")
+            .code()
     }
 
-    /// Whether it has ended by itself.
+    /// `true` if the process has ended.
     pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("a status").is_some()
+        self.child.try_wait().expect("reading the exit status should succeed").is_some()
     }
 
-    /// Kills it with -9.
+    /// Kills the process with -9.
     pub async fn kill(mut self) {
-        self.child.kill().await.expect("it is ours");
+        self.child.kill().await.expect("killing the process should succeed");
     }
 }
 
@@ -179,7 +185,7 @@ fn follow(output: impl AsyncRead + Unpin + Send + 'static, log: Arc<Mutex<Vec<St
     tokio::spawn(async move {
         let mut lines = BufReader::new(output).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            log.lock().expect("no panic").push(line);
+            log.lock().expect("the lock should not be poisoned").push(line);
         }
     });
 }

@@ -1,4 +1,4 @@
-//! A sandbox: a database and queues of a test's own, and the product's processes on them.
+//! A sandbox: a private database and private queues of one test, and the processes on them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,25 +12,19 @@ use crate::role::Role;
 use crate::servers::shared;
 use crate::wait::wait_until;
 
-/// Where a test's engines are; roles may be given others, such as one behind a proxy.
+/// The engines of one test. Roles may get other URLs, such as those of a proxy.
 #[derive(Clone)]
 pub struct Sandbox {
-    /// The test's own database.
     pub database_url: String,
-    /// The broker.
     pub amqp_url: String,
-    /// The name of the test's own queue.
     pub queue: String,
 }
 
-/// A webhook made for a test.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    /// Its id.
     pub id: String,
-    /// The path of its URL, with the token.
+    /// The path of its URL, which contains the token.
     pub path: String,
-    /// Its token.
     pub token: String,
 }
 
@@ -41,19 +35,22 @@ impl Sandbox {
         Self::on(&servers.postgres_url, &servers.amqp_url).await
     }
 
-    /// A sandbox on servers of a test's own.
+    /// A sandbox on private servers of one test.
     pub async fn on(postgres_url: &str, amqp_url: &str) -> Self {
         let name = format!("trailpad_test_{}", Uuid::now_v7().simple());
-        let client = connect(postgres_url).await.expect("PostgreSQL");
-        client.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database");
-        let mut url = url::Url::parse(postgres_url).expect("a URL");
+        let client = connect(postgres_url).await.expect("PostgreSQL should accept a connection");
+        client
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .expect("creating the database should succeed");
+        let mut url = url::Url::parse(postgres_url).expect("the URL should be valid");
         url.set_path(&name);
         let sandbox = Self { database_url: url.into(), amqp_url: amqp_url.to_owned(), queue: name };
         sandbox.cli(&["migrate"]).await;
         sandbox
     }
 
-    /// A command of the binary with this sandbox's engines, and no variable from outside.
+    /// A command of the binary on this sandbox, without `TRAILPAD_*` variables from outside.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = clean(Command::new(binary("trailpad")));
         command.args(words);
@@ -65,30 +62,29 @@ impl Sandbox {
         command
     }
 
-    /// Runs a command of the binary; gives what it printed. Panics if it fails.
+    /// Runs a command of the binary and returns its output; panics if it fails.
     pub async fn cli(&self, words: &[&str]) -> String {
-        let output = self.command(words).output().await.expect("the binary is built");
+        let output = self.command(words).output().await.expect("the binary should be built");
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "trailpad {words:?}: {error}");
-        String::from_utf8(output.stdout).expect("UTF-8")
+        String::from_utf8(output.stdout).expect("the output should be UTF-8")
     }
 
     /// Runs a command with `--json`.
     pub async fn json(&self, words: &[&str]) -> Value {
         let text = self.cli(&[words, &["--json"]].concat()).await;
-        serde_json::from_str(&text).expect("JSON")
+        serde_json::from_str(&text).expect("the output should be JSON")
     }
 
-    /// Makes workspace Acme with its owner, project Support and a webhook.
+    /// Creates workspace Acme with its owner, project Support and a webhook.
     pub async fn seed(&self) -> Webhook {
         self.cli(&["workspace", "create", "--name", "Acme", "--owner", "owner@example.com"]).await;
         self.cli(&["project", "create", "--workspace", "Acme", "--name", "Support"]).await;
         self.webhook("My Custom CRM").await
     }
 
-    /// Makes one more webhook.
     pub async fn webhook(&self, name: &str) -> Webhook {
-        let made = self
+        let created = self
             .json(&[
                 "webhook",
                 "create",
@@ -102,7 +98,7 @@ impl Sandbox {
                 "owner@example.com",
             ])
             .await;
-        Webhook::of(&made)
+        Webhook::of(&created)
     }
 
     /// Starts a gateway and waits until it is ready.
@@ -112,7 +108,6 @@ impl Sandbox {
         gateway
     }
 
-    /// Starts a gateway.
     pub fn spawn_gateway(&self, words: &[&str]) -> Role {
         let mut command = self.command(&[&["gateway"], words].concat());
         command.env("TRAILPAD_LISTEN", "127.0.0.1:0");
@@ -126,31 +121,39 @@ impl Sandbox {
         worker
     }
 
-    /// Runs SQL that gives rows of one number.
+    /// Runs SQL that returns one number.
     pub async fn number(&self, sql: &str) -> i64 {
-        let client = connect(&self.database_url).await.expect("PostgreSQL");
-        client.query_one(sql, &[]).await.expect("a row").get(0)
+        let client =
+            connect(&self.database_url).await.expect("PostgreSQL should accept a connection");
+        client.query_one(sql, &[]).await.expect("the query should return a row").get(0)
     }
 
-    /// Runs SQL that gives rows of one text.
+    /// Runs SQL that returns rows of one text.
     pub async fn texts(&self, sql: &str) -> Vec<String> {
-        let client = connect(&self.database_url).await.expect("PostgreSQL");
-        client.query(sql, &[]).await.expect("rows").iter().map(|row| row.get(0)).collect()
+        let client =
+            connect(&self.database_url).await.expect("PostgreSQL should accept a connection");
+        client
+            .query(sql, &[])
+            .await
+            .expect("the query should return rows")
+            .iter()
+            .map(|row| row.get(0))
+            .collect()
     }
 
-    /// Runs SQL.
     pub async fn execute(&self, sql: &str) {
-        let client = connect(&self.database_url).await.expect("PostgreSQL");
-        client.batch_execute(sql).await.expect("SQL");
+        let client =
+            connect(&self.database_url).await.expect("PostgreSQL should accept a connection");
+        client.batch_execute(sql).await.expect("the SQL should run");
     }
 
-    /// Waits until so many activities are stored.
+    /// Waits until at least this number of activities is stored.
     pub async fn wait_rows(&self, rows: i64, deadline: Duration) {
         let count = async || self.number("SELECT count(*) FROM activities").await;
         wait_until("rows are stored", deadline, count, |seen| *seen >= rows).await;
     }
 
-    /// Waits until SQL gives this number.
+    /// Waits until the SQL returns this number.
     pub async fn wait_number(&self, sql: &str, wanted: i64, deadline: Duration) {
         let count = async || self.number(sql).await;
         wait_until(sql, deadline, count, |seen| *seen == wanted).await;
@@ -158,21 +161,24 @@ impl Sandbox {
 }
 
 impl Webhook {
-    /// The webhook that `webhook create|rotate --json` printed.
-    pub fn of(made: &Value) -> Self {
-        let url = made["url"].as_str().expect("a URL");
+    /// The webhook in the output of `webhook create --json` or `webhook rotate --json`.
+    pub fn of(output: &Value) -> Self {
+        let url = output["url"].as_str().expect("the output should contain a URL");
         let path = crate::http::split(url).1.to_owned();
-        let token = path.rsplit('/').next().expect("a token").to_owned();
-        Self { id: made["id"].as_str().expect("an id").to_owned(), path, token }
+        let token = path.rsplit('/').next().expect("the URL should contain a token").to_owned();
+        Self {
+            id: output["id"].as_str().expect("the output should contain an id").to_owned(),
+            path,
+            token,
+        }
     }
 
-    /// Its URL on a gateway.
     pub async fn url(&self, gateway: &Role) -> String {
         format!("{}{}", gateway.ingress_url().await, self.path)
     }
 }
 
-/// A command without this project's variables from outside.
+/// Removes the `TRAILPAD_*` variables of the environment from a command.
 pub fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TRAILPAD_")) {
         command.env_remove(name);
@@ -180,9 +186,9 @@ pub fn clean(mut command: Command) -> Command {
     command
 }
 
-/// A binary of this workspace, beside the one that runs.
+/// Path of a binary of this workspace, next to the running test.
 pub fn binary(name: &str) -> PathBuf {
-    let mut dir = std::env::current_exe().expect("a path");
+    let mut dir = std::env::current_exe().expect("the path of the test should be known");
     dir.pop();
     if dir.ends_with("deps") {
         dir.pop();

@@ -1,28 +1,27 @@
-//! The servers of a test run: one set, started when it is first needed, or those that
-//! `TRAILPAD_TEST_AMQP_URL` and `TRAILPAD_TEST_POSTGRES_URL` name.
+//! The servers of a test run: one set, started on first use, unless `TRAILPAD_TEST_AMQP_URL` and
+//! `TRAILPAD_TEST_POSTGRES_URL` name running servers.
 
 use tokio::sync::OnceCell;
 
 use crate::postgres::Postgres;
 use crate::rabbitmq::RabbitMq;
 
-/// Names a running broker.
+/// Environment variable: URL of a running broker.
 pub const AMQP_URL: &str = "TRAILPAD_TEST_AMQP_URL";
-/// Names a running PostgreSQL.
+/// Environment variable: URL of a running PostgreSQL.
 pub const POSTGRES_URL: &str = "TRAILPAD_TEST_POSTGRES_URL";
 
-/// Where the servers are. Holds those that it started itself.
+/// URLs of the servers. Dropping it ends the servers that it started.
 pub struct Servers {
-    /// The broker.
     pub amqp_url: String,
-    /// PostgreSQL, as somebody who may create databases.
+    /// PostgreSQL, as a user who may create databases.
     pub postgres_url: String,
     _rabbitmq: Option<RabbitMq>,
     _postgres: Option<Postgres>,
 }
 
 impl Servers {
-    /// Uses what is named, and starts the rest.
+    /// Uses the named servers and starts the others.
     pub async fn start() -> Self {
         let rabbitmq = async {
             match std::env::var(AMQP_URL) {
@@ -47,7 +46,7 @@ impl Servers {
     }
 }
 
-/// The servers that the tests of this process share. Their keepers end them with the process.
+/// The servers that all tests of this process share. Process guards end them with the process.
 pub async fn shared() -> &'static Servers {
     static SHARED: OnceCell<Servers> = OnceCell::const_new();
     SHARED.get_or_init(Servers::start).await

@@ -1,61 +1,94 @@
-//! Why a command failed, as the sentence it leaves behind.
+//! Why a command failed. The one place where an error of the binary becomes text.
 
 use std::io;
 use std::net::SocketAddr;
 
-/// A command's failure.
+use trailpad_common::admin::{AdminError, Missing, replay};
+use trailpad_common::failure::{Unavailable, chain};
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The configuration is wrong; every fault of it.
-    #[error("the configuration is wrong:\n{}", list(.0))]
+    /// Every fault of the configuration.
+    #[error("the configuration is invalid:\n{}", list(.0))]
     Config(Vec<String>),
-    /// An operation was not carried out.
-    #[error("{0}")]
-    Admin(#[from] trailpad_common::admin::AdminError),
-    /// The store or the queue is away.
-    #[error("{0}")]
-    Unavailable(#[from] trailpad_common::failure::Unavailable),
-    /// The AMQP URL is none.
-    #[error("{0}")]
-    AmqpUrl(#[from] trailpad_engines::rabbitmq::BadUrl),
-    /// A replay ended early.
-    #[error("{0}")]
-    Replay(#[from] trailpad_common::admin::replay::ReplayError),
-    /// The data directory can't be used.
-    #[error("{0}")]
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error(transparent)]
+    Replay(#[from] replay::ReplayError),
+    #[error(transparent)]
     DataDir(#[from] trailpad_engines::sqlite::DataDirError),
-    /// The gateway could not start.
-    #[error("{0}")]
+    #[error(transparent)]
     Gateway(#[from] trailpad_gateway::StartError),
-    /// The dashboard could not start.
-    #[error("{0}")]
+    #[error(transparent)]
     Dashboard(#[from] trailpad_dashboard::StartError),
-    /// The worker broke.
-    #[error("{0}")]
+    #[error(transparent)]
     Worker(#[from] trailpad_worker::Broken),
-    /// A metric is registered twice.
-    #[error("metrics: {0}")]
+    #[error("can't listen on {address}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("can't register the metrics")]
     Metrics(#[from] prometheus::Error),
-    /// The system refused something.
-    #[error("{0}")]
+    #[error("can't export traces to {endpoint}")]
+    OtlpEndpoint { endpoint: String, source: opentelemetry_otlp::ExporterBuildError },
+    #[error("no response from {address}")]
+    NoResponse { address: String, source: io::Error },
+    /// The answer of `/readyz`, with its reasons.
+    #[error("not ready: {0}")]
+    NotReady(String),
+    #[error(transparent)]
     Io(#[from] io::Error),
-    /// Something that has a sentence of its own.
-    #[error("{0}")]
-    Other(String),
 }
 
 impl Error {
-    /// An address that can't be bound.
-    pub fn listen(address: SocketAddr, error: &io::Error) -> Self {
-        Self::Other(format!("can't listen on {address}: {error}"))
-    }
-
-    /// The exit code: 2 for a wrong configuration, as for wrong arguments; 1 for the rest.
+    /// 2 for an invalid configuration, as for invalid arguments; 1 for the rest.
     pub fn exit_code(&self) -> u8 {
         if matches!(self, Self::Config(_)) { 2 } else { 1 }
+    }
+
+    /// The error with its sources, and the command that helps.
+    pub fn text(&self) -> String {
+        let text = chain(self);
+        match self.hint() {
+            Some(hint) => format!("{text}: {hint}"),
+            None => text,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        let Self::Admin(AdminError::NotFound(missing)) = self else { return None };
+        match missing {
+            Missing::Workspace(_) => Some("create it with `trailpad workspace create`"),
+            Missing::Project { .. } => Some("create it with `trailpad project create`"),
+            Missing::Member(_) => Some("add them with `trailpad member add`"),
+            Missing::Webhook(_) => Some("`trailpad webhook list` shows all webhooks"),
+            Missing::DeadLetter(_) => Some("`trailpad dead-letter list --all` shows all of them"),
+            Missing::ProjectId | Missing::ProjectOrMember | Missing::Activity(_) => None,
+        }
     }
 }
 
 fn list(faults: &[String]) -> String {
     faults.iter().map(|fault| format!("  - {fault}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_workspace_names_the_command_that_creates_it() {
+        let error = Error::from(AdminError::from(Missing::Workspace("Acme".into())));
+        assert_eq!(
+            error.text(),
+            "there is no workspace named \"Acme\": create it with `trailpad workspace create`"
+        );
+    }
+
+    #[test]
+    fn the_sources_of_an_error_are_reported_once() {
+        let unavailable = Unavailable("PostgreSQL does not answer".into());
+        let error = Error::from(AdminError::from(unavailable));
+        assert_eq!(error.text(), "the store is unavailable: PostgreSQL does not answer");
+    }
 }

@@ -1,13 +1,13 @@
-//! Commands that hints name: so that they can be run as they stand.
+//! Commands for hints, in a form that can be copied and run.
 
-use crate::cli::StoreArgs;
+use crate::args::StoreArgs;
 
-/// This program, as it was called.
+/// The path by which this program was called.
 pub fn program() -> String {
     std::env::args().next().unwrap_or_else(|| "trailpad".to_owned())
 }
 
-/// A command on the same embedded files.
+/// A command line for the same data directory.
 pub fn command(store: &StoreArgs, words: &str) -> String {
     match &store.data_dir {
         Some(path) => format!("{} {words} --data-dir {}", program(), path.display()),

@@ -1,14 +1,14 @@
-//! The operators' port: is it alive, is it ready, what does it count.
+//! The operators' port: liveness, readiness and metrics.
 
 use std::io;
 use std::net::SocketAddr;
 
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use prometheus::{Encoder, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, IntGauge, Registry, TextEncoder};
 use serde::Serialize;
 use trailpad_common::runtime::lifecycle::Readiness;
-use trailpad_common::runtime::metrics as names;
+use trailpad_common::runtime::metrics::{self, Registrar};
 
 use crate::error::Error;
 
@@ -25,10 +25,10 @@ struct Ready {
     reasons: Vec<String>,
 }
 
-/// Serves until the process ends, also while it drains; gives the address it listens on.
+/// Serves until the process ends, also while it drains. Returns the address it listens on.
 ///
 /// # Errors
-/// The address can't be bound, or the registry has these metrics already.
+/// The address can't be bound, or the registry already has these metrics.
 pub fn start(
     listen: SocketAddr,
     registry: Registry,
@@ -36,18 +36,15 @@ pub fn start(
 ) -> Result<String, Error> {
     let ready = register(&registry)?;
     let ops = Ops { registry, readiness, ready };
-    serve(listen, web::Data::new(ops)).map_err(|error| Error::listen(listen, &error))
+    serve(listen, web::Data::new(ops)).map_err(|source| Error::Listen { address: listen, source })
 }
 
-/// What every role tells of itself.
+/// Registers the metrics that every role has.
 fn register(registry: &Registry) -> prometheus::Result<IntGauge> {
-    let build = Opts::new(names::BUILD_INFO, "1, with the version as a label.");
-    let build = IntGaugeVec::new(build, &["version"])?;
-    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-    registry.register(Box::new(build))?;
-    let ready = IntGauge::new(names::READY, "1 where every part that the role needs is there.")?;
-    registry.register(Box::new(ready.clone()))?;
-    Ok(ready)
+    let registrar = Registrar(registry);
+    let build_info = registrar.gauge_by(&metrics::BUILD_INFO, "version")?;
+    build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    registrar.gauge(&metrics::READY)
 }
 
 fn serve(listen: SocketAddr, ops: web::Data<Ops>) -> io::Result<String> {
@@ -56,7 +53,7 @@ fn serve(listen: SocketAddr, ops: web::Data<Ops>) -> io::Result<String> {
             .app_data(ops.clone())
             .route("/livez", web::get().to(livez))
             .route("/readyz", web::get().to(readyz))
-            .route("/metrics", web::get().to(metrics))
+            .route("/metrics", web::get().to(metrics_text))
             .default_service(web::to(not_found))
     })
     .workers(1)
@@ -69,7 +66,7 @@ fn serve(listen: SocketAddr, ops: web::Data<Ops>) -> io::Result<String> {
     Ok(address.to_string())
 }
 
-/// The process runs. Says nothing of what it needs: to restart it would not bring that back.
+/// Checks only that the process runs. A restart would not repair an unavailable database or queue.
 async fn livez() -> HttpResponse {
     HttpResponse::Ok().body("alive\n")
 }
@@ -81,7 +78,7 @@ async fn readyz(ops: web::Data<Ops>) -> HttpResponse {
     response.json(Ready { ready, reasons })
 }
 
-async fn metrics(ops: web::Data<Ops>) -> HttpResponse {
+async fn metrics_text(ops: web::Data<Ops>) -> HttpResponse {
     ops.ready.set(ops.readiness.reasons().is_empty().into());
     let mut text = Vec::new();
     match TextEncoder::new().encode(&ops.registry.gather(), &mut text) {
@@ -93,5 +90,5 @@ async fn metrics(ops: web::Data<Ops>) -> HttpResponse {
 }
 
 async fn not_found() -> HttpResponse {
-    HttpResponse::NotFound().body("here are /livez, /readyz and /metrics\n")
+    HttpResponse::NotFound().body("not found: this port serves /livez, /readyz and /metrics\n")
 }

@@ -1,7 +1,7 @@
 //! Exports traces to an OpenTelemetry collector, over OTLP/HTTP.
 //!
-//! The collector is meant to be near: a sidecar, or one of the same host. It does the rest, TLS to
-//! elsewhere included.
+//! The collector should be nearby: a sidecar, or on the same host. It forwards the traces to other
+//! hosts, over TLS.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,28 +20,26 @@ use trailpad_common::timestamp::Timestamp;
 
 use crate::error::Error;
 
-/// Spans that may wait for the collector; more are dropped.
+/// Spans that wait for the collector; further spans are dropped.
 const WAITING_MAX: usize = 8_192;
 const EXPORT_SPANS_MAX: usize = 512;
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For what still waits when the process ends.
+/// For spans that still wait when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What an operator says of traces.
 pub struct TraceConfig {
     /// The collector: `http://host:4318`.
     pub endpoint: String,
-    /// Of requests without a trace of their own, so many are sampled: 0 to 1.
+    /// Share of requests without a trace context that are sampled, from 0 to 1.
     pub sample_ratio: f64,
 }
 
-/// The task that exports.
 pub struct ExporterTask(Option<JoinHandle<()>>);
 
-/// Starts to export what the tracer is given; without a configuration it is off.
+/// Starts an exporter for the spans of the tracer. Without a configuration the tracer is off.
 ///
 /// # Errors
-/// The endpoint is no URL.
+/// The endpoint is not a valid URL.
 pub fn start(config: Option<TraceConfig>, role: &str) -> Result<(Tracer, ExporterTask), Error> {
     let Some(TraceConfig { endpoint, sample_ratio }) = config else {
         return Ok((Tracer::default(), ExporterTask(None)));
@@ -51,7 +49,7 @@ pub fn start(config: Option<TraceConfig>, role: &str) -> Result<(Tracer, Exporte
     let mut exporter = exporter
         .with_timeout(EXPORT_TIMEOUT)
         .build()
-        .map_err(|error| Error::Other(format!("--otlp-endpoint: {error}")))?;
+        .map_err(|source| Error::OtlpEndpoint { endpoint: endpoint.clone(), source })?;
     let resource = Resource::builder().with_attributes([
         KeyValue::new("service.name", format!("trailpad-{role}")),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
@@ -63,7 +61,7 @@ pub fn start(config: Option<TraceConfig>, role: &str) -> Result<(Tracer, Exporte
 }
 
 impl ExporterTask {
-    /// Waits a little for what is still to be exported. Every tracer has to be dropped before.
+    /// Waits up to `FLUSH_TIMEOUT` for the remaining spans. Every tracer must be dropped before.
     pub async fn flush(self) {
         if let Some(task) = self.0 {
             let _ = tokio::time::timeout(FLUSH_TIMEOUT, task).await;
@@ -71,17 +69,18 @@ impl ExporterTask {
     }
 }
 
-/// Ends with the last tracer. A collector that is away costs spans, and nothing else.
+/// Ends when the last tracer is dropped. While the collector is unavailable, spans are dropped.
 async fn export_all(exporter: SpanExporter, mut spans: Receiver<Span>) {
     let scope = InstrumentationScope::builder("trailpad").build();
-    let (mut batch, mut is_away) = (Vec::new(), false);
+    let mut batch = Vec::new();
+    let mut is_unavailable = false;
     while spans.recv_many(&mut batch, EXPORT_SPANS_MAX).await > 0 {
         let ended = batch.drain(..).map(|span| span_data(span, &scope)).collect();
         match exporter.export(ended).await {
-            Ok(()) => is_away = false,
-            Err(error) if !is_away => {
+            Ok(()) => is_unavailable = false,
+            Err(error) if !is_unavailable => {
                 warn!(%error, "the collector takes no traces; they are dropped until it does");
-                is_away = true;
+                is_unavailable = true;
             }
             Err(_) => {}
         }
@@ -91,7 +90,8 @@ async fn export_all(exporter: SpanExporter, mut spans: Receiver<Span>) {
 fn span_data(span: Span, scope: &InstrumentationScope) -> SpanData {
     let Span { name, kind, context, parent, began, ended, attributes, error } = span;
     let flags = TraceFlags::new(context.flags);
-    let (trace_id, span_id) = (TraceId::from(context.trace_id), SpanId::from(context.span_id));
+    let trace_id = TraceId::from(context.trace_id);
+    let span_id = SpanId::from(context.span_id);
     SpanData {
         span_context: SpanContext::new(trace_id, span_id, flags, false, TraceState::NONE),
         parent_span_id: parent.map_or(SpanId::INVALID, |parent| SpanId::from(parent.span_id)),

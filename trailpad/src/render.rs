@@ -1,4 +1,4 @@
-//! What commands print: JSON for programs, aligned columns and sentences for people.
+//! The output of commands: JSON for programs, aligned columns and sentences for people.
 
 use std::io::Write;
 
@@ -13,14 +13,14 @@ use trailpad_common::email::Email;
 use trailpad_common::id::{ActivityId, ProjectId, WebhookId};
 use trailpad_common::timestamp::Timestamp;
 
-use crate::cli::StoreArgs;
+use crate::args::StoreArgs;
 use crate::hint::command;
 
-/// A thing as JSON, and as the cells of a row.
+/// A record as JSON and as the cells of a table row.
 pub struct Shown {
     json: String,
     cells: Vec<(&'static str, String)>,
-    /// A sentence below a single thing.
+    /// A sentence below a single record.
     hint: Option<String>,
 }
 
@@ -28,7 +28,7 @@ impl Shown {
     pub fn workspace(workspace: &Workspace, owner: &Member) -> Self {
         let json = json!({
             "id": workspace.id, "name": workspace.name, "owner": owner.email.as_str(),
-            "createdAt": instant(workspace.created_at),
+            "createdAt": timestamp(workspace.created_at),
         });
         let cells = vec![
             ("WORKSPACE", workspace.name.clone()),
@@ -43,7 +43,7 @@ impl Shown {
     pub fn member(member: &Member) -> Self {
         let json = json!({
             "id": member.id, "email": member.email.as_str(), "role": member.role.as_str(),
-            "createdAt": instant(member.created_at),
+            "createdAt": timestamp(member.created_at),
         });
         let cells = vec![
             ("EMAIL", member.email.to_string()),
@@ -54,7 +54,7 @@ impl Shown {
         Self::new(&json, cells)
     }
 
-    /// The one place where a link is shown: the person asked for it, and it is shown this once.
+    /// No other command prints a sign-in link. The link can't be read back later.
     pub fn invitation(email: &Email, link: &str) -> Self {
         let json = json!({ "email": email.as_str(), "link": link });
         let cells = vec![("EMAIL", email.to_string()), ("LINK", link.to_owned())];
@@ -63,7 +63,7 @@ impl Shown {
 
     pub fn project(project: &Project) -> Self {
         let json = json!({
-            "id": project.id, "name": project.name, "createdAt": instant(project.created_at),
+            "id": project.id, "name": project.name, "createdAt": timestamp(project.created_at),
         });
         let cells = vec![
             ("PROJECT", project.name.clone()),
@@ -77,7 +77,7 @@ impl Shown {
         Self::new(&webhook_json(webhook), webhook_cells(webhook))
     }
 
-    /// With the URL that holds the token.
+    /// The URL holds the secret token.
     pub fn webhook_with_url(webhook: &Webhook, url: &str) -> Self {
         let mut json = webhook_json(webhook);
         json["url"] = json!(url);
@@ -97,15 +97,15 @@ impl Shown {
             project_id: activity.project_id,
             title: &activity.title,
             description: activity.description.as_deref(),
-            start_time: instant(activity.start_time),
-            end_time: activity.end_time.map(instant),
+            start_time: timestamp(activity.start_time),
+            end_time: activity.end_time.map(timestamp),
             trigger: activity.trigger.as_deref(),
             event: activity.event.as_deref(),
             member_email: activity.member_email.as_str(),
             external_id: activity.external_id.as_deref(),
             metadata: activity.metadata.as_deref(),
-            received_at: instant(activity.received_at),
-            stored_at: instant(activity.stored_at),
+            received_at: timestamp(activity.received_at),
+            stored_at: timestamp(activity.stored_at),
         };
         let cells = vec![
             ("RECEIVED", short(activity.received_at)),
@@ -123,7 +123,7 @@ impl Shown {
             "id": letter.id, "webhookId": letter.webhook_id, "externalId": letter.external_id,
             "memberEmail": letter.member_email.as_ref().map(|email| email.as_str()),
             "reason": letter.reason, "error": letter.error, "attempts": letter.attempts,
-            "receivedAt": letter.received_at.map(instant), "deadAt": instant(letter.dead_at),
+            "receivedAt": letter.received_at.map(timestamp), "deadAt": timestamp(letter.dead_at),
             "state": letter.state.as_str(),
         });
         let cells = vec![
@@ -142,8 +142,8 @@ impl Shown {
         Self::new(&json, cells)
     }
 
-    /// With everything, uncut, and what can be done.
-    pub fn dead_letter_alone(letter: &StoredDeadLetter, store: &StoreArgs) -> Self {
+    /// All fields, not truncated, and the commands for the next step.
+    pub fn dead_letter_in_full(letter: &StoredDeadLetter, store: &StoreArgs) -> Self {
         let mut shown = Self::dead_letter(letter);
         shown.cells.retain(|(name, _)| !matches!(*name, "ERROR" | "EXTERNAL ID"));
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
@@ -159,7 +159,6 @@ impl Shown {
         shown.with_hint(Some(format!("Its payload:  {payload}\nStore it:     {replay}")))
     }
 
-    /// With a sentence below it.
     pub fn with_hint(self, hint: Option<String>) -> Self {
         Self { hint, ..self }
     }
@@ -169,8 +168,8 @@ impl Shown {
     }
 }
 
-/// An activity as the HTTP contract names its fields. A struct, because its metadata stays as it
-/// was sent, to the last digit.
+/// An activity with the field names of the HTTP contract. A struct and not a `Value`, because its
+/// metadata must stay byte for byte as it was sent.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ActivityJson<'a> {
@@ -194,8 +193,8 @@ fn webhook_json(webhook: &Webhook) -> Value {
     json!({
         "id": webhook.id, "name": webhook.name, "workspace": webhook.workspace,
         "project": webhook.project, "creator": webhook.creator.as_str(),
-        "publicId": webhook.public_id.as_str(), "createdAt": instant(webhook.created_at),
-        "revokedAt": webhook.revoked_at.map(instant),
+        "publicId": webhook.public_id.as_str(), "createdAt": timestamp(webhook.created_at),
+        "revokedAt": webhook.revoked_at.map(timestamp),
     })
 }
 
@@ -211,7 +210,7 @@ fn webhook_cells(webhook: &Webhook) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Prints one thing.
+/// Prints a single record.
 pub fn one(json: bool, shown: Shown) {
     if json {
         return print(&format!("{}\n", shown.json));
@@ -226,15 +225,15 @@ pub fn one(json: bool, shown: Shown) {
     print(&format!("{}{hint}", lines.concat()));
 }
 
-/// How far something is that takes long; seen at a terminal only.
-pub fn progress(what: &'static str, count: u64) -> ProgressBar {
+/// A progress bar; visible only on a terminal.
+pub fn progress(verb: &'static str, count: u64) -> ProgressBar {
     let style =
         ProgressStyle::with_template("{spinner} {prefix}  [{bar:30}] {pos} of {len}  {eta} left");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(count).with_style(style).with_prefix(what)
+    ProgressBar::new(count).with_style(style).with_prefix(verb)
 }
 
-/// Prints what was done.
+/// Prints a result: `value` as JSON, or `sentence`.
 pub fn sentence(json: bool, value: &Value, sentence: &str) {
     if json {
         return print(&format!("{value}\n"));
@@ -242,7 +241,7 @@ pub fn sentence(json: bool, value: &Value, sentence: &str) {
     print(&format!("{sentence}\n"));
 }
 
-/// Prints a list, or what to do where it is empty.
+/// Prints a list, or the hint `empty` if it has no items.
 pub fn many(json: bool, shown: impl Iterator<Item = Shown>, empty: &str) {
     let shown: Vec<Shown> = shown.collect();
     if json {
@@ -265,12 +264,12 @@ pub fn many(json: bool, shown: impl Iterator<Item = Shown>, empty: &str) {
     print(&table.iter().map(line).collect::<String>());
 }
 
-/// A reader that closes its end, such as `head`, is no failure.
+/// Ignores write errors: a reader such as `head` may close its end early.
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// A sender's text must not move the cursor of whoever looks at it.
+/// Replaces control characters: a sender's text must not move the cursor of a terminal.
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -288,7 +287,7 @@ fn title_case(name: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-fn instant(at: Timestamp) -> String {
+fn timestamp(at: Timestamp) -> String {
     at.to_string()
 }
 

@@ -1,4 +1,4 @@
-//! The end of a process: a first signal drains it, a second one ends it at once.
+//! Signals that end a process: the first drains it, the second exits at once.
 
 use std::io;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 use trailpad_common::runtime::lifecycle::{Lifecycle, Phase};
 
-/// Follows SIGTERM and SIGINT from now on.
+/// Handles SIGTERM and SIGINT from now on.
 ///
 /// # Errors
-/// The system refuses to tell of signals.
+/// The signal handlers can't be registered.
 pub fn follow(lifecycle: Lifecycle, drain_timeout: Duration) -> io::Result<()> {
     let mut signals = Signals {
         terminate: signal(SignalKind::terminate())?,
@@ -18,17 +18,17 @@ pub fn follow(lifecycle: Lifecycle, drain_timeout: Duration) -> io::Result<()> {
     };
     tokio::spawn(async move {
         let name = signals.next().await.0;
-        info!(signal = name, "draining: nothing new is taken, what is in hand is finished");
+        info!(signal = name, "draining: accepting no new work, finishing the work in progress");
         lifecycle.enter(Phase::Draining);
         tokio::select! {
             () = tokio::time::sleep(drain_timeout) => {
-                warn!("the drain timeout has passed: handing back what is still in hand");
+                warn!("drain timeout passed: requeuing unfinished messages");
                 lifecycle.enter(Phase::Stopping);
             }
-            (name, number) = signals.next() => leave(name, number),
+            (name, number) = signals.next() => exit(name, number),
         }
         let (name, number) = signals.next().await;
-        leave(name, number);
+        exit(name, number);
     });
     Ok(())
 }
@@ -47,8 +47,8 @@ impl Signals {
     }
 }
 
-/// What is in hand comes again from the queue, and storing is idempotent.
-fn leave(name: &str, number: i32) -> ! {
-    warn!(signal = name, "leaving at once");
+/// Loses nothing: the queue redelivers unacknowledged messages, and storing is idempotent.
+fn exit(name: &str, number: i32) -> ! {
+    warn!(signal = name, "exiting at once");
     std::process::exit(128 + number)
 }

@@ -1,8 +1,8 @@
-//! Logs: for people on a terminal, as JSON lines elsewhere, always to standard error.
+//! Logs to standard error: for people on a terminal, otherwise as JSON lines.
 //!
-//! Only events of this project's own crates pass, whatever level is asked for: a library's line
-//! may quote a frame, a URL or a row, and with it a token or a payload (lapin prints a returned
-//! message whole, at WARN).
+//! Invariant: only events of this project's crates are logged, at any level. A library's line may
+//! quote a frame, a URL or a row, and with it a token or a payload (lapin logs a whole returned
+//! message at WARN).
 
 use std::io::IsTerminal;
 use std::panic;
@@ -12,17 +12,15 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-/// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl Format {
-    /// The format of this name; `auto` looks at standard error.
+    /// `auto` chooses by whether standard error is a terminal.
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "auto" if std::io::stderr().is_terminal() => Some(Self::Human),
@@ -33,7 +31,7 @@ impl Format {
     }
 }
 
-/// Starts to log, and to log panics.
+/// Starts logging, also of panics.
 pub fn start(level: LevelFilter, format: Format) {
     let lines = match format {
         Format::Human => fmt::layer().with_writer(std::io::stderr).with_target(false).boxed(),
@@ -45,13 +43,13 @@ pub fn start(level: LevelFilter, format: Format) {
     let started =
         tracing_subscriber::registry().with(lines.with_filter(ours.and(level))).try_init();
     if started.is_err() {
-        eprintln!("the log was started already");
+        eprintln!("logging was already started");
     }
     panic::set_hook(Box::new(log_panic));
 }
 
-/// Where a panic was, and its message only if it is a constant: one that was formatted may quote
-/// what it stumbled over.
+/// Logs the location of a panic. Its message is logged only if it is a constant, because a formatted
+/// message may quote a token or a payload.
 fn log_panic(info: &panic::PanicHookInfo<'_>) {
     let message = info.payload().downcast_ref::<&'static str>().copied();
     let location = info.location().map(ToString::to_string);

@@ -1,9 +1,10 @@
-//! What `trailpad serve` shows at a terminal.
+//! The welcome text of `trailpad serve` on a terminal.
 
 use std::fmt;
 use std::path::Path;
 
 use trailpad_common::timestamp::Timestamp;
+use trailpad_common::webhook::ingress_url;
 
 use crate::hint::program;
 
@@ -12,17 +13,23 @@ const DIM: &str = "\x1b[2m";
 const GREEN: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
 
-/// The welcome.
+/// Secrets that a first start creates.
+pub struct Secrets {
+    pub webhook: String,
+    pub webhook_url: String,
+    /// Signs the owner in to the dashboard, once.
+    pub sign_in_url: String,
+}
+
 pub struct Welcome<'a> {
-    /// The first webhook's URL and the owner's link to the dashboard, on the first start alone.
-    pub secrets: Option<(&'a str, &'a str)>,
-    /// Where people open the dashboard.
+    /// Only on the first start.
+    pub secrets: Option<&'a Secrets>,
     pub dashboard_url: &'a str,
-    /// Where senders reach the gateway.
+    /// The URL under which senders reach the gateway.
     pub public_url: &'a str,
-    /// Where the operators' port is.
+    /// The address of the operators' port.
     pub ops: &'a str,
-    /// Where store and queue are.
+    /// The locations of store and queue, in words.
     pub places: &'a str,
     /// The data directory, if the store is in it.
     pub data_dir: Option<&'a Path>,
@@ -34,46 +41,29 @@ impl fmt::Display for Welcome<'_> {
             f,
             "\n  {GREEN}●{PLAIN} {BOLD}Trailpad is running{PLAIN}  {DIM}Ctrl-C drains and stops it{PLAIN}\n"
         )?;
-        if let Some((url, link)) = self.secrets {
-            self.first(f, url, link)?;
+        if let Some(secrets) = self.secrets {
+            write_secrets(f, secrets)?;
         }
-        let (trailpad, data_dir) = (program(), self.data_dir_flag());
-        for (what, value) in [
-            ("The dashboard", self.dashboard_url.to_owned()),
-            ("See what arrived", format!("{trailpad} activity list{data_dir}")),
-            ("And what did not", format!("{trailpad} dead-letter list{data_dir}")),
-            ("Another webhook", format!("{trailpad} webhook create --help")),
-            ("Its webhooks", format!("{trailpad} webhook list{data_dir}")),
-            ("Senders post to", format!("{}/webhooks/ingress/…", self.public_url)),
+        let trailpad = program();
+        let data_dir = self.data_dir_flag();
+        for (label, value) in [
+            ("Dashboard", self.dashboard_url.to_owned()),
+            ("List activities", format!("{trailpad} activity list{data_dir}")),
+            ("List dead letters", format!("{trailpad} dead-letter list{data_dir}")),
+            ("New webhook", format!("{trailpad} webhook create --help")),
+            ("List webhooks", format!("{trailpad} webhook list{data_dir}")),
+            ("Ingress URL", ingress_url(self.public_url, "…")),
             ("Health, metrics", format!("http://{0}/readyz  http://{0}/metrics", self.ops)),
-            ("The data", self.places.to_owned()),
+            ("Data", self.places.to_owned()),
         ] {
-            writeln!(f, "  {DIM}{what:<17}{PLAIN} {value}")?;
+            writeln!(f, "  {DIM}{label:<17}{PLAIN} {value}")?;
         }
         writeln!(f)
     }
 }
 
 impl Welcome<'_> {
-    fn first(&self, f: &mut fmt::Formatter<'_>, url: &str, link: &str) -> fmt::Result {
-        let now = Timestamp::now().to_datetime().format("%Y-%m-%dT%H:%M:%SZ");
-        writeln!(
-            f,
-            "  {BOLD}Your first webhook{PLAIN}. Its URL holds a secret token and is shown this once:\n"
-        )?;
-        writeln!(f, "    {url}\n")?;
-        writeln!(f, "  {BOLD}Send it an activity{PLAIN} from another terminal:\n")?;
-        writeln!(f, "    curl -X POST {url} \\")?;
-        writeln!(f, "      -H 'Content-Type: application/json' \\")?;
-        writeln!(f, "      -d '{{\"title\": \"Hello Trailpad\", \"startTime\": \"{now}\"}}'\n")?;
-        writeln!(
-            f,
-            "  {BOLD}And see it arrive{PLAIN} on the dashboard. This link signs you in, once:\n"
-        )?;
-        writeln!(f, "    {link}\n")
-    }
-
-    /// What a command needs to find this directory.
+    /// The flag with which a command finds this data directory.
     fn data_dir_flag(&self) -> String {
         match self.data_dir {
             Some(path) if path != Path::new("trailpad-data") => {
@@ -84,11 +74,30 @@ impl Welcome<'_> {
     }
 }
 
+fn write_secrets(f: &mut fmt::Formatter<'_>, secrets: &Secrets) -> fmt::Result {
+    let Secrets { webhook_url: url, sign_in_url: link, .. } = secrets;
+    let now = Timestamp::now().to_datetime().format("%Y-%m-%dT%H:%M:%SZ");
+    writeln!(
+        f,
+        "  {BOLD}Your first webhook{PLAIN}. Its URL holds a secret token and is shown this once:\n"
+    )?;
+    writeln!(f, "    {url}\n")?;
+    writeln!(f, "  {BOLD}Send it an activity{PLAIN} from another terminal:\n")?;
+    writeln!(f, "    curl -X POST {url} \\")?;
+    writeln!(f, "      -H 'Content-Type: application/json' \\")?;
+    writeln!(f, "      -d '{{\"title\": \"Hello Trailpad\", \"startTime\": \"{now}\"}}'\n")?;
+    writeln!(
+        f,
+        "  {BOLD}And see it arrive{PLAIN} on the dashboard. This link signs you in, once:\n"
+    )?;
+    writeln!(f, "    {link}\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn shown(secrets: Option<(&str, &str)>, data_dir: &str) -> String {
+    fn shown(secrets: Option<&Secrets>, data_dir: &str) -> String {
         Welcome {
             secrets,
             public_url: "http://127.0.0.1:8080",
@@ -101,9 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_start_shows_the_url_and_a_curl_line_and_a_later_one_neither() {
-        let first =
-            shown(Some(("http://h/webhooks/ingress/tpw_x", "http://d/invite/x")), "trailpad-data");
+    fn only_the_first_start_shows_the_secret_url_and_a_curl_line() {
+        let secrets = Secrets {
+            webhook: "My First Webhook".to_owned(),
+            webhook_url: "http://h/webhooks/ingress/tpw_x".to_owned(),
+            sign_in_url: "http://d/invite/x".to_owned(),
+        };
+        let first = shown(Some(&secrets), "trailpad-data");
         assert!(first.contains("http://d/invite/x"));
         assert!(first.contains("curl -X POST http://h/webhooks/ingress/tpw_x"));
         let later = shown(None, "trailpad-data");
@@ -111,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_elsewhere_is_named_in_the_commands() {
+    fn the_commands_name_a_data_directory_that_is_not_the_default() {
         assert!(shown(None, "/srv/t").contains("activity list --data-dir /srv/t\n"));
         assert!(shown(None, "trailpad-data").contains("activity list\n"));
     }

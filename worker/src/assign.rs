@@ -1,4 +1,5 @@
-//! Whose an activity is. Pure; the store is asked once for all of a batch.
+//! Resolves the member each activity belongs to. Pure: the caller queries the store, once per
+//! batch.
 
 use std::collections::HashMap;
 
@@ -10,21 +11,21 @@ use trailpad_common::timestamp::Timestamp;
 
 use crate::decode::Item;
 
-/// The distinct questions of a batch, and which of them each item asks.
 pub struct Questions {
+    /// The distinct queries of a batch.
     pub queries: Vec<MemberQuery>,
+    /// For each item, the index of its query.
     of_item: Vec<usize>,
 }
 
-/// Gathers the questions of a batch.
 pub fn questions(items: &[Item<'_>]) -> Questions {
     let mut queries = Vec::new();
     let mut known: HashMap<(_, Option<&str>), usize> = HashMap::new();
     let of_item = items
         .iter()
         .map(|item| {
-            let (webhook_id, email) =
-                (item.envelope.webhook_id, item.activity.member_email.as_ref());
+            let webhook_id = item.envelope.webhook_id;
+            let email = item.activity.member_email.as_ref();
             *known.entry((webhook_id, email.map(|email| email.as_str()))).or_insert_with(|| {
                 queries.push(MemberQuery { webhook_id, email: email.cloned() });
                 queries.len() - 1
@@ -34,13 +35,15 @@ pub fn questions(items: &[Item<'_>]) -> Questions {
     Questions { queries, of_item }
 }
 
-/// Splits a batch into what can be stored and what can't, by the store's answers.
+/// Splits a batch into activities with a member and failed activities. `answers` are the store's
+/// answers to the queries, in their order.
 pub fn assign<'a>(
     items: Vec<Item<'a>>,
     questions: &Questions,
     answers: &[Option<Resolution>],
 ) -> (Vec<Assigned<'a>>, Vec<(Item<'a>, Failure)>) {
-    let (mut assigned, mut failed) = (Vec::with_capacity(items.len()), Vec::new());
+    let mut assigned = Vec::with_capacity(items.len());
+    let mut failed = Vec::new();
     for (item, question) in items.into_iter().zip(&questions.of_item) {
         let answer = answers.get(*question).and_then(Option::as_ref);
         match owner(&item, answer) {
@@ -53,7 +56,7 @@ pub fn assign<'a>(
     (assigned, failed)
 }
 
-/// An activity ready for the store, with what is needed to settle it otherwise.
+/// An activity ready for the store. The envelope is kept in case the store refuses it.
 pub struct Assigned<'a> {
     pub new: NewActivity<'a>,
     pub envelope: trailpad_common::queue::envelope::Envelope<'a>,
@@ -79,7 +82,7 @@ fn owner<'r>(
     answer: Option<&'r Resolution>,
 ) -> Result<(&'r Resolution, MemberId), Cause> {
     let Some(resolution) = answer else {
-        let error = "the store does not know the webhook".to_owned();
+        let error = "the webhook does not exist in the store".to_owned();
         return Err(Cause { reason: Reason::UnknownWebhook, error });
     };
     if item.activity.member_email.is_none() {
@@ -91,14 +94,15 @@ fn owner<'r>(
         (Some(member), _) => Ok((resolution, member.id)),
         (None, OnUnknownMember::Creator) => Ok((resolution, resolution.creator_id)),
         (None, OnUnknownMember::Retry) => {
-            let error = "memberEmail names no member of the workspace: add the member, then replay"
-                .to_owned();
+            let error =
+                "memberEmail matches no member of the workspace: add the member, then replay"
+                    .to_owned();
             Err(Cause { reason: Reason::UnknownMember, error })
         }
     }
 }
 
-/// What was accepted while somebody was a member is still theirs after they have left.
+/// Activities that were received before a member left are still assigned to that member.
 fn was_member(ended_at: Option<Timestamp>, received_at: Timestamp) -> bool {
     ended_at.is_none_or(|ended_at| received_at < ended_at)
 }
@@ -118,7 +122,7 @@ mod tests {
         let envelope =
             Envelope { id, webhook_id, received_at, attempt: 1, traceparent: None, activity: body };
         let parsed = Activity::parse(body.as_bytes(), Handling::Lenient, &Limits::NONE);
-        Item { envelope, activity: parsed.expect("valid").activity }
+        Item { envelope, activity: parsed.expect("the activity should be valid").activity }
     }
 
     const PLAIN: &str = r#"{"title":"T","startTime":"2024-08-03T11:30:00Z"}"#;
@@ -130,7 +134,6 @@ mod tests {
         Resolution { project_id: ProjectId::generate(), creator_id: MemberId::generate(), member }
     }
 
-    /// Who gets it: the member, the creator, or nobody and why.
     fn owner_of(body: &'static str, answer: Option<&Resolution>) -> Result<MemberId, Reason> {
         owner(&item(body, WebhookId::generate()), answer)
             .map(|(_, id)| id)
@@ -138,8 +141,9 @@ mod tests {
     }
 
     #[test]
-    fn equal_questions_are_asked_once() {
-        let (one, two) = (WebhookId::generate(), WebhookId::generate());
+    fn equal_queries_are_sent_once() {
+        let one = WebhookId::generate();
+        let two = WebhookId::generate();
         let items = [
             item(PLAIN, one),
             item(JANE, one),
@@ -153,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn without_an_address_it_is_the_creators() {
+    fn an_activity_without_an_address_is_assigned_to_the_creator() {
         let answer = resolution(None);
         assert_eq!(owner_of(PLAIN, Some(&answer)), Ok(answer.creator_id));
     }
 
     #[test]
-    fn a_member_gets_it_also_after_leaving_if_it_was_received_before() {
+    fn an_activity_received_before_its_member_left_is_assigned_to_the_member() {
         let id = MemberId::generate();
         let with_end = |end: Option<i64>| {
             resolution(Some(ResolvedMember { id, ended_at: end.map(Timestamp::from_unix_micros) }))
@@ -170,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_member_fails_or_with_the_instruction_falls_to_the_creator() {
+    fn an_unknown_member_fails_unless_the_activity_falls_back_to_the_creator() {
         let answer = resolution(None);
         assert_eq!(owner_of(JANE, Some(&answer)), Err(Reason::UnknownMember));
         assert_eq!(owner_of(JANE_OR_CREATOR, Some(&answer)), Ok(answer.creator_id));

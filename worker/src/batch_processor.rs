@@ -1,4 +1,5 @@
-//! A lane: takes a batch, stores it, settles it. Lanes of a session work side by side.
+//! The batch processor: takes a batch of messages, stores it and settles it. The batch processors
+//! of a session run concurrently.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,14 +21,14 @@ use crate::metrics::Metrics;
 use crate::poison;
 use crate::queue_monitor::LastTaken;
 use crate::reroute::{Blocked, FailureRouter, send};
-use crate::session::{Session, Taken};
+use crate::session::{Session, Work};
 use crate::settings::Settings;
 use crate::spans::StoreSpans;
-use crate::traffic::Tally;
+use crate::traffic::TrafficCounters;
 
 const STORE_BACKOFF_FIRST: Duration = Duration::from_millis(200);
 
-/// What every lane has.
+/// Shared by the batch processors and the queue monitor.
 #[derive(Clone)]
 pub struct Context {
     pub store: Arc<dyn Store>,
@@ -37,33 +38,34 @@ pub struct Context {
     pub consume_health: HealthWatch,
     pub last_taken: LastTaken,
     pub tracer: Tracer,
-    pub tally: Tally,
+    pub traffic_counters: TrafficCounters,
 }
 
-/// A lane, with a publisher of its own for what has to go elsewhere.
 pub struct BatchProcessor {
     pub context: Context,
+    /// For retries, dead letters and republished messages. Not shared: an unconfirmed message
+    /// occupies its publisher.
     pub publisher: Box<dyn Publisher>,
 }
 
 impl BatchProcessor {
-    /// Works batches until the session takes no more.
+    /// Processes batches until the session takes no more messages.
     pub async fn run(mut self, session: Arc<Session>) {
-        while let Some(taken) = session.take().await {
-            match taken {
-                Taken::Batch(deliveries) => {
-                    if self.work(deliveries, &session).await {
-                        session.stored();
+        while let Some(work) = session.next_work().await {
+            match work {
+                Work::Batch(deliveries) => {
+                    if self.process(deliveries, &session).await {
+                        session.batch_stored();
                     }
                 }
-                Taken::Suspect(suspect) => poison::handle(suspect, &mut self, &session).await,
+                Work::Suspected(delivery) => poison::handle(delivery, &mut self, &session).await,
             }
         }
     }
 
-    /// Works one batch until it is settled: stored or sent on and acknowledged, republished
-    /// unchanged, or handed back. Tells whether it was stored.
-    pub async fn work(&mut self, deliveries: Vec<Delivery>, session: &Session) -> bool {
+    /// Processes one batch until all its messages are settled: acknowledged because every activity
+    /// is stored or rerouted, republished unchanged, or requeued. Returns `true` in the first case.
+    pub async fn process(&mut self, deliveries: Vec<Delivery>, session: &Session) -> bool {
         let settings = &self.context.settings;
         let mut backoff = Backoff::new(STORE_BACKOFF_FIRST, settings.store_backoff_max);
         loop {
@@ -81,7 +83,7 @@ impl BatchProcessor {
                         self.republish_unchanged(deliveries).await;
                         return false;
                     }
-                    debug!(wait_seconds = wait.as_secs_f64(), "trying the store again");
+                    debug!(wait_seconds = wait.as_secs_f64(), "retrying the store");
                     if !self.context.may_still_hold(wait).await {
                         break;
                     }
@@ -92,14 +94,14 @@ impl BatchProcessor {
         false
     }
 
-    /// One attempt at storing a batch; what failed by itself is sent on.
+    /// Makes one attempt to store a batch, and reroutes the activities that failed individually.
     async fn attempt(&mut self, deliveries: &[Delivery], session: &Session) -> Result<(), Blocked> {
         let lifecycle = self.context.lifecycle.clone();
         let decoded = decode(deliveries);
         let spans = StoreSpans::begin(&self.context.tracer, &decoded.readable);
         let in_hand = i64::try_from(decoded.readable.len()).unwrap_or(i64::MAX);
         self.context.metrics.in_hand.add(in_hand);
-        self.context.last_taken.took(decoded.readable.iter().map(|item| &item.envelope));
+        self.context.last_taken.record(decoded.readable.iter().map(|item| &item.envelope));
         let stored = tokio::select! {
             stored = self.context.store_all(decoded.readable) => stored.map_err(Blocked::Hold),
             () = lifecycle.reached(Phase::Stopping) => Err(Blocked::Requeue),
@@ -120,19 +122,22 @@ impl BatchProcessor {
         published.map_err(|_| Blocked::Requeue)
     }
 
-    /// Held for as long as the broker allows: published again, unchanged and confirmed, and the
-    /// originals acknowledged.
+    /// Publishes the messages again, unchanged and confirmed, and acknowledges the originals. This
+    /// ends a hold before the broker's consumer timeout.
     async fn republish_unchanged(&mut self, deliveries: Vec<Delivery>) {
         warn!(
             messages = deliveries.len(),
-            "the store is still away: giving back what was held, unchanged"
+            "store still unavailable: republishing the held messages unchanged"
         );
         for delivery in deliveries {
-            let (kind, lifecycle) = (delivery.kind, &self.context.lifecycle);
-            let publisher = &mut *self.publisher;
-            let sent =
-                send(publisher, Destination::Activities, kind, &delivery.body, lifecycle).await;
-            match sent {
+            let sent = send(
+                &mut *self.publisher,
+                Destination::Activities,
+                delivery.kind,
+                &delivery.body,
+                &self.context.lifecycle,
+            );
+            match sent.await {
                 Ok(_) => delivery.ack().await,
                 Err(_) => delivery.requeue().await,
             }
@@ -141,17 +146,18 @@ impl BatchProcessor {
 }
 
 impl Context {
-    /// Waits while holding; false: the worker drains, or the link to what is held is lost.
+    /// Waits while messages are held. Returns `false` if the worker drains, or if the connection
+    /// over which they were delivered is lost.
     async fn may_still_hold(&self, wait: Duration) -> bool {
-        let mut link = self.consume_health.clone();
+        let mut health = self.consume_health.clone();
         tokio::select! {
             () = tokio::time::sleep(wait) => true,
             () = self.lifecycle.reached(Phase::Draining) => false,
-            _ = link.wait_for(|health| *health != Health::Up) => false,
+            _ = health.wait_for(|health| *health != Health::Up) => false,
         }
     }
 
-    /// Stores everything that can be stored; gives what failed by itself.
+    /// Stores the activities that can be stored, and returns those that failed individually.
     async fn store_all<'a>(
         &self,
         items: Vec<Item<'a>>,
@@ -163,25 +169,25 @@ impl Context {
         let answers = self.store.resolve(&questions.queries).await.map_err(unavailable)?;
         let (assigned, failed) = assign(items, &questions, &answers);
         let mut failed: Vec<_> =
-            failed.into_iter().map(|(item, why)| (item.envelope, why)).collect();
+            failed.into_iter().map(|(item, failure)| (item.envelope, failure)).collect();
         let (news, mut envelopes): (Vec<_>, Vec<_>) =
             assigned.into_iter().map(|assigned| (assigned.new, Some(assigned.envelope))).unzip();
         for (chunk_at, chunk) in news.chunks(self.settings.batch_activities_max).enumerate() {
             let began = Instant::now();
-            let narrowed = bisect::insert(&*self.store, chunk).await?;
+            let bisected = bisect::insert(&*self.store, chunk).await?;
             self.metrics.store_seconds.observe(began.elapsed().as_secs_f64());
             self.metrics.batch_activities.observe(chunk.len() as f64);
-            self.metrics.stored.inc_by(narrowed.inserted.stored);
-            self.metrics.replaced.inc_by(narrowed.inserted.replaced);
-            self.metrics.duplicates.inc_by(narrowed.inserted.duplicates);
-            let is_refused = |at: &usize| narrowed.refused.iter().any(|(refused, _)| refused == at);
+            self.metrics.stored.inc_by(bisected.inserted.stored);
+            self.metrics.replaced.inc_by(bisected.inserted.replaced);
+            self.metrics.duplicates.inc_by(bisected.inserted.duplicates);
+            let is_refused = |at: &usize| bisected.refused.iter().any(|(refused, _)| refused == at);
             let stored = (0..chunk.len()).filter(|at| !is_refused(at));
-            self.tally.stored(stored.map(|at| chunk[at].webhook_id));
+            self.traffic_counters.add_stored(stored.map(|at| chunk[at].webhook_id));
             let now = Timestamp::now();
             for new in chunk {
                 self.metrics.receipt_to_row_seconds.observe(now.seconds_since(new.received_at));
             }
-            for (at, error) in narrowed.refused {
+            for (at, error) in bisected.refused {
                 let cause = Cause { reason: Reason::RefusedByStore, error };
                 let at = chunk_at * self.settings.batch_activities_max + at;
                 failed.extend(
@@ -193,7 +199,8 @@ impl Context {
     }
 }
 
-/// Questions can't be refused for what they ask; if one is, the store is not what it should be.
+/// A store has no reason to refuse a member query. If it does, the store itself is faulty, so the
+/// worker treats it as unavailable.
 fn unavailable(error: StoreError) -> Unavailable {
     match error {
         StoreError::Unavailable(unavailable) => unavailable,
@@ -201,12 +208,11 @@ fn unavailable(error: StoreError) -> Unavailable {
     }
 }
 
-/// Side by side, because each waits for its frame to be written.
+/// Concurrent, because each acknowledgement waits until its frame is written.
 async fn ack_all(deliveries: Vec<Delivery>) {
     futures_util::future::join_all(deliveries.into_iter().map(Delivery::ack)).await;
 }
 
-/// Gives every message back as it is.
 pub async fn requeue_all(deliveries: Vec<Delivery>) {
     futures_util::future::join_all(deliveries.into_iter().map(Delivery::requeue)).await;
 }

@@ -1,5 +1,5 @@
-//! The archiver: moves dead letters from their queue into the store, where they can be seen,
-//! searched and replayed.
+//! The dead-letter archiver: moves dead letters from their queue into the store, where they can be
+//! listed, searched and replayed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,29 +15,28 @@ use trailpad_common::timestamp::Timestamp;
 
 use crate::batch_processor::requeue_all;
 use crate::metrics::Metrics;
-use crate::traffic::Tally;
+use crate::traffic::TrafficCounters;
 
 const PREFETCH_MESSAGES: u16 = 32;
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 const BACKOFF_MOST: Duration = Duration::from_secs(30);
 
-/// Moves dead letters until the worker drains.
 pub struct DeadLetterArchiver {
     pub queue: Arc<dyn Queue>,
     pub store: Arc<dyn Store>,
     pub metrics: Metrics,
     pub lifecycle: LifecycleWatch,
-    pub tally: Tally,
+    pub traffic_counters: TrafficCounters,
 }
 
 impl DeadLetterArchiver {
-    /// Runs until the worker drains. While queue or store are away nothing is held: the dead
-    /// letters stay in their queue, which gives none of them up.
+    /// Runs until the worker drains. While the queue or the store is unavailable, no dead letter
+    /// is held: they stay in their queue, which discards none of them.
     pub async fn run(self) {
         let mut backoff = Backoff::new(BACKOFF_FIRST, BACKOFF_MOST);
         while !self.lifecycle.is_draining() {
             if let Err(why) = self.archive_all(&mut backoff).await {
-                debug!(reason = %why, "dead letters wait in their queue");
+                debug!(reason = %why, "cannot archive dead letters; they stay in their queue");
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.next_wait()) => {}
@@ -54,8 +53,8 @@ impl DeadLetterArchiver {
                 () = self.lifecycle.reached(Phase::Draining) => return Ok(()),
             };
             let Some(first) = first else { return Ok(()) };
-            let taken = with_ready(first, &mut *subscription);
-            let letters: Vec<_> = taken
+            let deliveries = with_ready(first, &mut *subscription);
+            let letters: Vec<_> = deliveries
                 .iter()
                 .flat_map(|delivery| dead_letter::read(delivery, Timestamp::now()))
                 .collect();
@@ -63,11 +62,12 @@ impl DeadLetterArchiver {
                 Ok(()) => {
                     backoff.reset();
                     self.metrics.archived.inc_by(letters.len() as u64);
-                    self.tally.dead(letters.iter().filter_map(|letter| letter.webhook_id));
-                    futures_util::future::join_all(taken.into_iter().map(Delivery::ack)).await;
+                    self.traffic_counters
+                        .add_dead(letters.iter().filter_map(|letter| letter.webhook_id));
+                    futures_util::future::join_all(deliveries.into_iter().map(Delivery::ack)).await;
                 }
                 Err(error) => {
-                    requeue_all(taken).await;
+                    requeue_all(deliveries).await;
                     return Err(explain(error));
                 }
             }
@@ -76,20 +76,21 @@ impl DeadLetterArchiver {
 }
 
 fn with_ready(first: Delivery, subscription: &mut dyn Subscription) -> Vec<Delivery> {
-    let mut taken = vec![first];
-    while taken.len() < usize::from(PREFETCH_MESSAGES)
+    let mut deliveries = vec![first];
+    while deliveries.len() < usize::from(PREFETCH_MESSAGES)
         && let Some(next) = subscription.next_ready()
     {
-        taken.push(next);
+        deliveries.push(next);
     }
-    taken
+    deliveries
 }
 
 fn explain(error: StoreError) -> Unavailable {
     match error {
         StoreError::Unavailable(unavailable) => unavailable,
         StoreError::Refused(error) => {
-            // A dead letter is bytes and our own words: a store that refuses one needs a person.
+            // A dead letter consists of bytes and text from this program. A store that refuses it
+            // needs an operator.
             warn!(error, "the store refused a dead letter; it stays in its queue");
             Unavailable(error)
         }

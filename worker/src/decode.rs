@@ -1,28 +1,28 @@
-//! From messages to activities. Pure.
+//! Decodes messages into activities. Pure.
 
 use trailpad_common::activity::{Activity, Handling, Limits};
 use trailpad_common::failure::{Cause, Failure, Reason};
 use trailpad_common::queue::envelope::{self, Envelope, Unreadable};
 use trailpad_common::queue::{Delivery, MessageKind};
 
-/// What the messages in hand hold.
+/// The contents of a batch of messages.
 #[derive(Default)]
 pub struct Decoded<'a> {
     /// Activities that can be stored.
     pub readable: Vec<Item<'a>>,
-    /// Envelopes whose activity can't be read.
+    /// Envelopes whose activity cannot be read.
     pub failed: Vec<(Envelope<'a>, Failure)>,
-    /// What is no envelope at all.
+    /// Bytes that are not a valid envelope.
     pub unreadable: Vec<Unreadable<'a>>,
 }
 
-/// An activity in its envelope.
 pub struct Item<'a> {
     pub envelope: Envelope<'a>,
     pub activity: Activity<'a>,
 }
 
-/// Decodes every message. No bound is applied again that the gateway applied: see [`Limits::NONE`].
+/// Decodes every message. The gateway has already applied the limits, so this applies none: see
+/// [`Limits::NONE`].
 pub fn decode(deliveries: &[Delivery]) -> Decoded<'_> {
     let mut decoded = Decoded::default();
     for delivery in deliveries {
@@ -49,7 +49,7 @@ impl<'a> Decoded<'a> {
         match Activity::parse(envelope.activity.as_bytes(), Handling::Lenient, &Limits::NONE) {
             Ok(parsed) => self.readable.push(Item { envelope, activity: parsed.activity }),
             Err(_) => {
-                let error = "the activity is not what a gateway accepts".to_owned();
+                let error = "the activity is invalid: a gateway would reject it".to_owned();
                 let cause = Cause { reason: Reason::Unreadable, error };
                 self.failed.push((envelope, Failure::Permanent(cause)));
             }

@@ -1,7 +1,8 @@
 //! The worker role: takes activities from the queue and stores them.
 //!
-//! Receive → decode → resolve members → insert → settle; [`Worker`] begins, `lane.rs` is the story.
-//! Knows the domain and its ports, no engine and no gateway.
+//! Receive → decode → resolve members → insert → settle. [`Worker`] is the entry point;
+//! `batch_processor.rs` implements the steps. Depends on the domain and its ports, never on an
+//! engine or the gateway.
 
 mod assign;
 mod batch_processor;
@@ -9,6 +10,7 @@ mod bisect;
 mod dead_letter_archiver;
 mod decode;
 mod metrics;
+mod mode;
 mod poison;
 mod queue_monitor;
 mod reroute;
@@ -19,4 +21,4 @@ mod traffic;
 mod worker;
 
 pub use settings::Settings;
-pub use worker::{Broken, Worker};
+pub use worker::{Broken, Worker, WorkerOptions};

@@ -1,12 +1,11 @@
-//! What a worker counts.
+//! The metrics of a worker.
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, exponential_buckets,
+    Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    exponential_buckets,
 };
-use trailpad_common::runtime::metrics as names;
+use trailpad_common::runtime::metrics::{self, Registrar};
 
-/// The metrics of a worker.
 #[derive(Clone)]
 pub struct Metrics {
     pub stored: IntCounter,
@@ -27,100 +26,33 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers every metric.
-    ///
     /// # Errors
     /// A name is registered already.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let counter = |name: &str, help: &str| -> prometheus::Result<IntCounter> {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
-        let by_reason = |name: &str, help: &str| -> prometheus::Result<IntCounterVec> {
-            let counters = IntCounterVec::new(Opts::new(name, help), &["reason"])?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok(counters)
-        };
-        let gauge = |name: &str, help: &str| -> prometheus::Result<IntGauge> {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
-        let measure = |name: &str, help: &str| -> prometheus::Result<Gauge> {
-            let gauge = Gauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
-        let queue_messages = Opts::new(
-            names::QUEUE_MESSAGES,
-            "Messages that wait, by queue; each worker says the same.",
-        );
-        let queue_messages = IntGaugeVec::new(queue_messages, &["queue"])?;
-        registry.register(Box::new(queue_messages.clone()))?;
-        let histogram =
-            |name: &str, help: &str, buckets: Vec<f64>| -> prometheus::Result<Histogram> {
-                let histogram =
-                    Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
-                registry.register(Box::new(histogram.clone()))?;
-                Ok(histogram)
-            };
+        let registrar = Registrar(registry);
+        let activities = exponential_buckets(1.0, 2.0, 13)?;
+        // 1 ms to 16 s.
+        let store_seconds = exponential_buckets(0.001, 2.0, 15)?;
+        // 5 ms to 6.6 h, so that an outage still fits the histogram.
+        let receipt_to_row_seconds = exponential_buckets(0.005, 3.0, 15)?;
         Ok(Self {
-            stored: counter(names::WORKER_STORED, "Activities that became rows.")?,
-            replaced: counter(
-                names::WORKER_REPLACED,
-                "Activities that replaced the content of a row.",
-            )?,
-            duplicates: counter(
-                names::WORKER_DUPLICATES,
-                "Activities whose row was there already.",
-            )?,
-            retried: by_reason(
-                names::WORKER_RETRIED,
-                "Activities sent to a retry queue, by reason.",
-            )?,
-            dead_lettered: by_reason(
-                names::WORKER_DEAD_LETTERED,
-                "Activities sent to the dead-letter queue, by reason.",
-            )?,
-            archived: counter(
-                names::WORKER_DEAD_LETTERS_ARCHIVED,
-                "Dead letters moved from their queue into the store.",
-            )?,
-            batch_activities: histogram(
-                names::WORKER_BATCH_ACTIVITIES,
-                "Activities in one statement.",
-                exponential_buckets(1.0, 2.0, 13)?,
-            )?,
-            store_seconds: histogram(
-                names::WORKER_STORE_SECONDS,
-                "One statement's time.",
-                exponential_buckets(0.001, 2.0, 15)?,
-            )?,
-            // 5 ms to 11 h: an outage belongs into the picture.
-            receipt_to_row_seconds: histogram(
-                names::WORKER_RECEIPT_TO_ROW_SECONDS,
-                "From an activity's receipt by the gateway to its row.",
-                exponential_buckets(0.005, 3.0, 15)?,
-            )?,
-            in_hand: gauge(names::WORKER_IN_HAND, "Activities in hand.")?,
-            holding: gauge(
-                names::WORKER_HOLDING,
-                "1 while the worker holds because the store is away.",
-            )?,
-            queue_messages,
-            queue_age_seconds: measure(
-                names::QUEUE_AGE_SECONDS,
-                "How long what a worker takes has waited; 0 where nothing waits.",
-            )?,
-            dead_letters_open: gauge(
-                names::DEAD_LETTERS_OPEN,
-                "Dead letters that wait for somebody, counted up to 10,000; each worker says the same.",
-            )?,
-            queue_observed_timestamp_seconds: measure(
-                names::QUEUE_OBSERVED_TIMESTAMP_SECONDS,
-                "Unix time of the last look at queues and dead letters.",
-            )?,
+            stored: registrar.counter(&metrics::WORKER_STORED)?,
+            replaced: registrar.counter(&metrics::WORKER_REPLACED)?,
+            duplicates: registrar.counter(&metrics::WORKER_DUPLICATES)?,
+            retried: registrar.counter_by(&metrics::WORKER_RETRIED, "reason")?,
+            dead_lettered: registrar.counter_by(&metrics::WORKER_DEAD_LETTERED, "reason")?,
+            archived: registrar.counter(&metrics::WORKER_DEAD_LETTERS_ARCHIVED)?,
+            batch_activities: registrar.histogram(&metrics::WORKER_BATCH_ACTIVITIES, activities)?,
+            store_seconds: registrar.histogram(&metrics::WORKER_STORE_SECONDS, store_seconds)?,
+            receipt_to_row_seconds: registrar
+                .histogram(&metrics::WORKER_RECEIPT_TO_ROW_SECONDS, receipt_to_row_seconds)?,
+            in_hand: registrar.gauge(&metrics::WORKER_IN_HAND)?,
+            holding: registrar.gauge(&metrics::WORKER_HOLDING)?,
+            queue_messages: registrar.gauge_by(&metrics::QUEUE_MESSAGES, "queue")?,
+            queue_age_seconds: registrar.seconds(&metrics::QUEUE_AGE_SECONDS)?,
+            dead_letters_open: registrar.gauge(&metrics::DEAD_LETTERS_OPEN)?,
+            queue_observed_timestamp_seconds: registrar
+                .seconds(&metrics::QUEUE_OBSERVED_TIMESTAMP_SECONDS)?,
         })
     }
 }

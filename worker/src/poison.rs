@@ -1,5 +1,7 @@
-//! Suspects: messages that were delivered again and again without being settled. One of them may
-//! end every worker that touches it, so it must die alone.
+//! Poison messages: a payload that crashes every worker that processes it.
+//!
+//! A message that is redelivered repeatedly without being settled is suspected. It is processed in
+//! isolation, so that no other message becomes a dead letter with it.
 
 use tracing::warn;
 use trailpad_common::failure::{Cause, Failure, Reason};
@@ -10,108 +12,107 @@ use crate::batch_processor::BatchProcessor;
 use crate::reroute::{FailureRouter, Stopping, send};
 use crate::session::{SUSPECTED_REDELIVERIES, Session};
 
-/// A single activity delivered so often has had its worker end, with nothing else in hand, often
-/// enough.
+/// After this many redeliveries, a message with a single activity is treated as poison.
 const POISON_REDELIVERIES: u32 = 2 * SUSPECTED_REDELIVERIES;
 
-/// What to do with a suspect. Pure.
 #[derive(Debug, PartialEq)]
 enum Verdict {
-    /// It holds several activities: each becomes a message of its own.
+    /// The message holds several activities: publish each as a separate message.
     Split,
-    /// It is tried with nothing else in hand.
+    /// Try to store it while no other message is unsettled.
     RetryAlone,
-    /// It was tried often enough.
-    DeadLetterIt,
+    DeadLetter,
 }
 
 fn judge(activities: usize, redeliveries: u32) -> Verdict {
     match (activities, redeliveries) {
         (2.., _) => Verdict::Split,
-        (_, POISON_REDELIVERIES..) => Verdict::DeadLetterIt,
+        (_, POISON_REDELIVERIES..) => Verdict::DeadLetter,
         _ => Verdict::RetryAlone,
     }
 }
 
-/// Deals with a suspect, with nothing else in hand.
-pub async fn handle(suspect: Delivery, lane: &mut BatchProcessor, session: &Session) {
-    let activities = match suspect.kind {
-        MessageKind::Activities => envelope::read(&suspect.body).len(),
+/// Processes and settles a suspected message. No other message may be unsettled.
+pub async fn handle(suspected: Delivery, processor: &mut BatchProcessor, session: &Session) {
+    let activities = match suspected.kind {
+        MessageKind::Activities => envelope::read(&suspected.body).len(),
         MessageKind::DeadLetters | MessageKind::Unreadable => 1,
     };
-    let redeliveries = suspect.redeliveries;
+    let redeliveries = suspected.redeliveries;
     let verdict = judge(activities, redeliveries);
-    warn!(activities, redeliveries, ?verdict, "a message was delivered again and again");
+    warn!(activities, redeliveries, ?verdict, "message redelivered repeatedly");
     match verdict {
         Verdict::Split => {
-            let sent_on = split(&suspect.body, lane).await;
-            settle(suspect, sent_on).await;
+            let published = split(&suspected.body, processor).await;
+            settle(suspected, published).await;
         }
-        Verdict::DeadLetterIt => {
-            let sent_on = convict(&suspect.body, redeliveries, lane).await;
-            settle(suspect, sent_on).await;
+        Verdict::DeadLetter => {
+            let published = dead_letter(&suspected.body, redeliveries, processor).await;
+            settle(suspected, published).await;
         }
         Verdict::RetryAlone => {
-            lane.work(vec![suspect], session).await;
+            processor.process(vec![suspected], session).await;
         }
     }
 }
 
-/// Publishes each activity as a message of its own.
-async fn split(message: &[u8], lane: &mut BatchProcessor) -> Result<(), Stopping> {
+/// Publishes each activity as a separate message.
+async fn split(message: &[u8], processor: &mut BatchProcessor) -> Result<(), Stopping> {
     let mut unreadable = Vec::new();
     for element in envelope::read(message) {
         match element {
             Ok(envelope) => {
-                let (single, lifecycle) = (envelope::single(&envelope), &lane.context.lifecycle);
                 send(
-                    &mut *lane.publisher,
+                    &mut *processor.publisher,
                     Destination::Activities,
                     MessageKind::Activities,
-                    &single,
-                    lifecycle,
+                    &envelope::single(&envelope),
+                    &processor.context.lifecycle,
                 )
                 .await?;
             }
-            Err(broken) => unreadable.push(broken),
+            Err(element) => unreadable.push(element),
         }
     }
-    publish(Vec::new(), &unreadable, lane).await
+    publish(Vec::new(), &unreadable, processor).await
 }
 
-/// Makes a dead letter of an activity that ends its workers.
-async fn convict(
+/// Publishes the activity of a poison message as a dead letter.
+async fn dead_letter(
     message: &[u8],
     redeliveries: u32,
-    lane: &mut BatchProcessor,
+    processor: &mut BatchProcessor,
 ) -> Result<(), Stopping> {
-    let error = format!("its worker ended {redeliveries} times while it was in hand");
+    let error = format!(
+        "redelivered {redeliveries} times without being settled; its worker may have crashed each time"
+    );
     let cause = Cause { reason: Reason::PoisonMessage, error };
-    let (mut failed, mut unreadable) = (Vec::new(), Vec::new());
+    let mut failed = Vec::new();
+    let mut unreadable = Vec::new();
     for element in envelope::read(message) {
         match element {
             Ok(envelope) => failed.push((envelope, Failure::Permanent(cause.clone()))),
-            Err(broken) => unreadable.push(broken),
+            Err(element) => unreadable.push(element),
         }
     }
-    publish(failed, &unreadable, lane).await
+    publish(failed, &unreadable, processor).await
 }
 
 async fn publish(
     failed: Vec<(Envelope<'_>, Failure)>,
     unreadable: &[Unreadable<'_>],
-    lane: &mut BatchProcessor,
+    processor: &mut BatchProcessor,
 ) -> Result<(), Stopping> {
-    let BatchProcessor { context, publisher } = lane;
+    let BatchProcessor { context, publisher } = processor;
     let router = FailureRouter::sort(failed, unreadable, &context.settings.retry_schedule);
     let router = router.map_err(|_| Stopping)?;
     router.publish(&mut **publisher, &context.metrics, &context.lifecycle).await
 }
 
-async fn settle(suspect: Delivery, sent_on: Result<(), Stopping>) {
-    match sent_on {
-        Ok(()) => suspect.ack().await,
-        Err(Stopping) => suspect.requeue().await,
+async fn settle(suspected: Delivery, published: Result<(), Stopping>) {
+    match published {
+        Ok(()) => suspected.ack().await,
+        Err(Stopping) => suspected.requeue().await,
     }
 }
 
@@ -120,15 +121,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_activities_are_split_however_often_they_came() {
+    fn a_message_with_several_activities_is_split_whatever_its_redeliveries() {
         assert_eq!(judge(2, 3), Verdict::Split);
         assert_eq!(judge(500, 19), Verdict::Split);
     }
 
     #[test]
-    fn a_single_one_is_tried_alone_a_few_times_and_then_convicted() {
+    fn a_single_activity_is_retried_alone_and_becomes_a_dead_letter_after_six_redeliveries() {
         let verdicts: Vec<_> = (3..=7).map(|redeliveries| judge(1, redeliveries)).collect();
-        use Verdict::{DeadLetterIt, RetryAlone};
-        assert_eq!(verdicts, [RetryAlone, RetryAlone, RetryAlone, DeadLetterIt, DeadLetterIt]);
+        use Verdict::{DeadLetter, RetryAlone};
+        assert_eq!(verdicts, [RetryAlone, RetryAlone, RetryAlone, DeadLetter, DeadLetter]);
     }
 }

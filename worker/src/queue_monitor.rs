@@ -1,4 +1,5 @@
-//! The monitor: tells operators, through metrics, how much waits and for how long.
+//! The queue monitor: reports the depths of the queues and the age of the oldest activity as
+//! metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,22 +13,23 @@ use trailpad_common::timestamp::Timestamp;
 
 use crate::batch_processor::Context;
 
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Counting dead letters costs the store more than asking a queue for its depth.
-const COUNT_EVERY_LOOKS: u32 = 6;
-/// More say no more than "many".
+const OBSERVE_EVERY: Duration = Duration::from_secs(5);
+/// Counting dead letters in the store is more expensive than reading the depth of a queue.
+const OBSERVATIONS_PER_COUNT: u32 = 6;
+/// Bounds the cost of the count. An exact number above this is not useful.
 const DEAD_LETTERS_COUNTED_MAX: u32 = 10_000;
 
-/// When the activities that a worker took last were received. A broker doesn't tell how old its
-/// oldest message is; what is taken from its head does.
+/// The time of receipt of the activities that the worker took last. A broker does not report the
+/// age of its oldest message, so the messages taken from the head of the queue stand in for it.
 #[derive(Clone, Default)]
 pub struct LastTaken(Arc<AtomicI64>);
 
 impl LastTaken {
-    /// Notes what was taken. A retry is older than the queue, and says nothing of it.
-    pub fn took<'e>(&self, envelopes: impl Iterator<Item = &'e Envelope<'e>>) {
-        let fresh = envelopes.filter(|envelope| envelope.attempt == 1);
-        if let Some(oldest) = fresh.map(|envelope| envelope.received_at).min() {
+    /// Records a batch. Retries are ignored: the time since their receipt includes their delays, so
+    /// it does not show the age of the queue.
+    pub fn record<'e>(&self, envelopes: impl Iterator<Item = &'e Envelope<'e>>) {
+        let first_attempts = envelopes.filter(|envelope| envelope.attempt == 1);
+        if let Some(oldest) = first_attempts.map(|envelope| envelope.received_at).min() {
             self.0.store(oldest.unix_micros(), Ordering::Relaxed);
         }
     }
@@ -38,29 +40,29 @@ impl LastTaken {
     }
 }
 
-/// Looks at queue and store until the worker drains.
 pub struct QueueMonitor {
     pub queue: Arc<dyn Queue>,
     pub context: Context,
 }
 
 impl QueueMonitor {
-    /// Runs until the worker drains. Where something can't be seen, its metrics stay as they were
-    /// and their time tells so.
+    /// Runs until the worker drains. If an observation fails, the metrics keep their values and
+    /// the timestamp of the last observation shows their age.
     pub async fn run(self) {
         let mut last_empty = None;
-        for look in 0_u32.. {
-            if let Err(why) = self.look(&mut last_empty, look % COUNT_EVERY_LOOKS == 0).await {
-                debug!(reason = why, "can't see how much waits");
+        for observation in 0_u32.. {
+            let with_dead = observation % OBSERVATIONS_PER_COUNT == 0;
+            if let Err(why) = self.observe(&mut last_empty, with_dead).await {
+                debug!(reason = why, "cannot observe the queues");
             }
             tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(OBSERVE_EVERY) => {}
                 () = self.context.lifecycle.reached(Phase::Draining) => return,
             }
         }
     }
 
-    async fn look(
+    async fn observe(
         &self,
         last_empty: &mut Option<Timestamp>,
         with_dead: bool,
@@ -74,11 +76,11 @@ impl QueueMonitor {
             metrics.queue_messages.with_label_values(&[queue]).set(depth);
         }
         let now = Timestamp::now();
-        let waits = depths.activities > 0 || metrics.holding.get() > 0;
-        if !waits {
+        let has_backlog = depths.activities > 0 || metrics.holding.get() > 0;
+        if !has_backlog {
             *last_empty = Some(now);
         }
-        let age = age_seconds(now, waits, self.context.last_taken.get(), *last_empty);
+        let age = age_seconds(now, has_backlog, self.context.last_taken.get(), *last_empty);
         metrics.queue_age_seconds.set(age);
         if with_dead {
             let count = self.context.store.open_dead_letters(DEAD_LETTERS_COUNTED_MAX).await;
@@ -90,16 +92,16 @@ impl QueueMonitor {
     }
 }
 
-/// How long the head of the queue has waited, at most: since what was taken last was received, or
-/// since nothing waited.
+/// Upper bound for the age of the oldest waiting activity: the time since the activities taken last
+/// were received, or since the queue was last empty, whichever is shorter. 0 without a backlog.
 fn age_seconds(
     now: Timestamp,
-    waits: bool,
+    has_backlog: bool,
     last_taken: Option<Timestamp>,
     last_empty: Option<Timestamp>,
 ) -> f64 {
     match last_taken.max(last_empty) {
-        Some(since) if waits => now.seconds_since(since),
+        Some(since) if has_backlog => now.seconds_since(since),
         _ => 0.0,
     }
 }
@@ -112,24 +114,24 @@ mod tests {
         Some(Timestamp::from_unix_micros(second * 1_000_000))
     }
 
-    fn age(waits: bool, last_taken: Option<Timestamp>, last_empty: Option<Timestamp>) -> f64 {
-        age_seconds(at(100).expect("some"), waits, last_taken, last_empty)
+    fn age(has_backlog: bool, last_taken: Option<Timestamp>, last_empty: Option<Timestamp>) -> f64 {
+        age_seconds(Timestamp::from_unix_micros(100_000_000), has_backlog, last_taken, last_empty)
     }
 
     #[test]
-    fn nothing_that_waits_has_no_age() {
+    fn the_age_is_zero_without_a_backlog() {
         assert_eq!(age(false, at(10), at(20)), 0.0);
-        assert_eq!(age(true, None, None), 0.0, "nothing is known yet");
+        assert_eq!(age(true, None, None), 0.0, "nothing has been observed yet");
     }
 
     #[test]
-    fn a_backlog_is_as_old_as_what_was_taken_last() {
+    fn a_backlog_is_as_old_as_the_activities_taken_last() {
         assert_eq!(age(true, at(40), None), 60.0);
         assert_eq!(age(true, at(40), at(10)), 60.0);
     }
 
     #[test]
-    fn after_a_quiet_time_the_last_activity_before_it_does_not_make_the_next_look_old() {
+    fn an_activity_taken_before_the_queue_was_empty_does_not_count() {
         assert_eq!(age(true, at(10), at(95)), 5.0);
     }
 }

@@ -1,4 +1,5 @@
-//! The router: what has to be published before the messages in hand may be acknowledged.
+//! The failure router: publishes failed activities to a retry queue or the dead-letter queue. Their
+//! original messages may be acknowledged only after that.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,12 +16,13 @@ use trailpad_common::timestamp::Timestamp;
 
 use crate::metrics::Metrics;
 
-/// A republished message is kept well below the gateway's bound.
+/// Well below the gateway's bound for a message.
 const MESSAGE_BYTES_MAX: usize = 512 * 1_024;
 const PUBLISH_BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const PUBLISH_BACKOFF_MOST: Duration = Duration::from_secs(5);
 
-/// What failed, by where it goes. Activities that fail alike share a message.
+/// Failed activities, grouped by destination. Activities with the same delay and reason share a
+/// message.
 #[derive(Default)]
 pub struct FailureRouter<'a> {
     retries: BTreeMap<(Duration, &'static str), Vec<(Envelope<'a>, Cause)>>,
@@ -28,21 +30,21 @@ pub struct FailureRouter<'a> {
     unreadable: Vec<&'a [u8]>,
 }
 
-/// Why the batch stays in hand as a whole.
+/// Reasons why a batch as a whole cannot be settled now.
 #[derive(Debug, PartialEq)]
 pub enum Blocked {
-    /// The environment failed.
+    /// The store is unavailable.
     Hold(Unavailable),
     /// The worker is stopping.
     Requeue,
 }
 
-/// The worker is stopping before everything was published.
+/// The worker stops before every message was published.
 #[derive(Debug)]
 pub struct Stopping;
 
 impl<'a> FailureRouter<'a> {
-    /// Puts what failed where its settlement says.
+    /// Groups failed activities by their settlements.
     pub fn sort(
         failed: Vec<(Envelope<'a>, Failure)>,
         unreadable: &[Unreadable<'a>],
@@ -54,8 +56,8 @@ impl<'a> FailureRouter<'a> {
             match settlement(failure, envelope.attempt, schedule) {
                 Settlement::DeadLetter(cause) => router.dead.push((envelope, cause)),
                 Settlement::Retry(delay, cause) => {
-                    let alike = router.retries.entry((delay, cause.reason.as_str())).or_default();
-                    alike.push((envelope, cause));
+                    let group = router.retries.entry((delay, cause.reason.as_str())).or_default();
+                    group.push((envelope, cause));
                 }
                 Settlement::Hold(unavailable) => return Err(Blocked::Hold(unavailable)),
                 Settlement::Requeue => return Err(Blocked::Requeue),
@@ -64,15 +66,16 @@ impl<'a> FailureRouter<'a> {
         Ok(router)
     }
 
-    /// Publishes everything, confirmed. What a retry queue refuses is a dead letter at once.
+    /// Publishes every message and waits for the confirms. An activity that a retry queue refuses
+    /// becomes a dead letter at once.
     pub async fn publish(
         mut self,
         publisher: &mut dyn Publisher,
         metrics: &Metrics,
         lifecycle: &LifecycleWatch,
     ) -> Result<(), Stopping> {
-        for ((delay, reason), alike) in std::mem::take(&mut self.retries) {
-            for message in messages(&alike, 1) {
+        for ((delay, reason), group) in std::mem::take(&mut self.retries) {
+            for message in retry_messages(&group) {
                 let sent = send(
                     publisher,
                     Destination::Retry(delay),
@@ -81,7 +84,7 @@ impl<'a> FailureRouter<'a> {
                     lifecycle,
                 )
                 .await?;
-                let envelopes = &alike[message.range];
+                let envelopes = &group[message.range];
                 match sent {
                     Sent::Confirmed => {
                         envelopes
@@ -96,7 +99,7 @@ impl<'a> FailureRouter<'a> {
         for bytes in self.unreadable {
             send(publisher, Destination::Dead, MessageKind::Unreadable, bytes, lifecycle).await?;
             metrics.dead_lettered.with_label_values(&[Reason::Unreadable.as_str()]).inc();
-            warn!(reason = %Reason::Unreadable, bytes = bytes.len(), "dead-lettered a message");
+            warn!(reason = %Reason::Unreadable, bytes = bytes.len(), "message dead-lettered");
         }
         for chunk in self.dead.chunks(DEAD_LETTERS_PER_MESSAGE) {
             let dead = chunk.iter().map(|(envelope, cause)| (envelope, cause));
@@ -111,52 +114,49 @@ impl<'a> FailureRouter<'a> {
     }
 }
 
-/// A body may be large, so there are few of them in a message.
+/// Small, because the body of each activity may be large.
 const DEAD_LETTERS_PER_MESSAGE: usize = 32;
 
-/// A message made of some of the envelopes.
-struct Message {
+struct RetryMessage {
     body: Vec<u8>,
+    /// Indices of its envelopes in the group.
     range: std::ops::Range<usize>,
 }
 
-/// Envelopes in messages of a bounded size, each for its next attempt.
-fn messages(alike: &[(Envelope<'_>, Cause)], attempts: u32) -> Vec<Message> {
+/// Packs envelopes into messages of a bounded size, with their attempts incremented.
+fn retry_messages(group: &[(Envelope<'_>, Cause)]) -> Vec<RetryMessage> {
     let mut messages = Vec::new();
-    let (mut batch, mut start) = (Batch::with_capacity(1_024), 0);
-    for (at, (envelope, _)) in alike.iter().enumerate() {
+    let mut batch = Batch::with_capacity(1_024);
+    let mut start = 0;
+    for (at, (envelope, _)) in group.iter().enumerate() {
         let bytes = batch.bytes() + envelope.activity.len() + Envelope::OVERHEAD_BYTES;
         if !batch.is_empty() && bytes > MESSAGE_BYTES_MAX {
             let full = std::mem::replace(&mut batch, Batch::with_capacity(1_024));
-            messages.push(Message { body: full.finish(), range: start..at });
+            messages.push(RetryMessage { body: full.finish(), range: start..at });
             start = at;
         }
-        batch.push(&Envelope {
-            attempt: envelope.attempt.saturating_add(attempts),
-            ..envelope.clone()
-        });
+        batch.push(&Envelope { attempt: envelope.attempt.saturating_add(1), ..envelope.clone() });
     }
     if !batch.is_empty() {
-        messages.push(Message { body: batch.finish(), range: start..alike.len() });
+        messages.push(RetryMessage { body: batch.finish(), range: start..group.len() });
     }
     messages
 }
 
 fn retries_full<'a>((envelope, cause): &(Envelope<'a>, Cause)) -> (Envelope<'a>, Cause) {
-    let error = format!("its retry queue was full; {}", cause.error);
+    let error = format!("the retry queue was full; {}", cause.error);
     (envelope.clone(), Cause { reason: Reason::RetriesFull, error })
 }
 
-/// How the queue answered.
 #[derive(Debug, PartialEq)]
 pub enum Sent {
     Confirmed,
-    /// It certainly holds no copy.
+    /// The queue holds no copy.
     Refused,
 }
 
-/// Publishes until the queue confirms: a second copy is harmless, a lost one is not. Only a retry
-/// queue may refuse, because only there is another place to go.
+/// Publishes a message until the queue confirms it: a second copy is harmless, a lost message is
+/// not. Only a retry queue may refuse, because only then another destination exists.
 pub async fn send(
     publisher: &mut dyn Publisher,
     to: Destination,
@@ -175,7 +175,7 @@ pub async fn send(
             Err(PublishError::Refused(_)) if matches!(to, Destination::Retry(_)) => {
                 return Ok(Sent::Refused);
             }
-            Err(error) => warn!(%error, "could not republish; trying again"),
+            Err(error) => warn!(%error, "publish failed; retrying"),
         }
         tokio::select! {
             () = tokio::time::sleep(backoff.next_wait()) => {}
@@ -192,7 +192,7 @@ fn log_retry(envelope: &Envelope<'_>, cause: &Cause, delay: Duration) {
         trace = envelope.traceparent.map(tracing::field::display),
         reason = %cause.reason,
         delay_seconds = delay.as_secs_f64(),
-        "an activity is retried later"
+        "activity scheduled for retry"
     );
 }
 
@@ -204,7 +204,7 @@ fn log_dead(envelope: &Envelope<'_>, cause: &Cause) {
         trace = envelope.traceparent.map(tracing::field::display),
         reason = %cause.reason,
         error = cause.error,
-        "dead-lettered an activity"
+        "activity dead-lettered"
     );
 }
 
@@ -216,16 +216,16 @@ mod tests {
 
     use super::*;
 
-    /// A publisher that remembers what it was given, and whose retry queues may be full.
+    /// Records the messages that it publishes. Its retry queues may be full.
     #[derive(Default)]
-    struct Remembering {
+    struct RecordingPublisher {
         published: Vec<(Destination, MessageKind, Vec<u8>)>,
         retries_are_full: bool,
         failures_left: usize,
     }
 
     #[async_trait]
-    impl Publisher for Remembering {
+    impl Publisher for RecordingPublisher {
         async fn publish(
             &mut self,
             to: Destination,
@@ -237,7 +237,7 @@ mod tests {
             }
             if self.failures_left > 0 {
                 self.failures_left -= 1;
-                return Err(PublishError::Unknown("cut".into()));
+                return Err(PublishError::Unknown("connection lost".into()));
             }
             self.published.push((to, kind, body.to_vec()));
             Ok(())
@@ -254,63 +254,72 @@ mod tests {
             traceparent: None,
             activity: "{}",
         };
-        let cause = Cause { reason: Reason::UnknownMember, error: "nobody".into() };
+        let cause = Cause { reason: Reason::UnknownMember, error: "no such member".into() };
         (envelope, Failure::Transient(cause))
     }
 
-    async fn publish(publisher: &mut Remembering, failed: Vec<(Envelope<'_>, Failure)>) -> Metrics {
-        let metrics = Metrics::register(&prometheus::Registry::new()).expect("fresh registry");
-        let (lifecycle, schedule) = (Lifecycle::default(), RetrySchedule::default());
-        let router = FailureRouter::sort(failed, &[], &schedule).expect("nothing stays");
-        router.publish(publisher, &metrics, &lifecycle.watch()).await.expect("nothing stops it");
+    async fn publish(
+        publisher: &mut RecordingPublisher,
+        failed: Vec<(Envelope<'_>, Failure)>,
+    ) -> Metrics {
+        let metrics = Metrics::register(&prometheus::Registry::new())
+            .expect("registering metrics in a new registry should succeed");
+        let lifecycle = Lifecycle::default();
+        let schedule = RetrySchedule::default();
+        let router =
+            FailureRouter::sort(failed, &[], &schedule).expect("the batch should not be blocked");
+        router
+            .publish(publisher, &metrics, &lifecycle.watch())
+            .await
+            .expect("publishing should complete");
         metrics
     }
 
     #[tokio::test]
-    async fn activities_that_fail_alike_share_a_message_as_their_next_attempt() {
-        let mut publisher = Remembering::default();
+    async fn activities_with_the_same_delay_and_reason_share_a_retry_message() {
+        let mut publisher = RecordingPublisher::default();
         publish(&mut publisher, vec![failed(1), failed(2), failed(1)]).await;
-        let (seconds, attempts): (Vec<_>, Vec<Vec<u32>>) = publisher
-            .published
-            .iter()
-            .map(|(to, _, body)| {
-                let read = trailpad_common::queue::envelope::read(body);
-                (
-                    *to,
-                    read.into_iter().map(|envelope| envelope.expect("readable").attempt).collect(),
-                )
-            })
-            .unzip();
+        let attempts_of = |body: &[u8]| -> Vec<u32> {
+            trailpad_common::queue::envelope::read(body)
+                .into_iter()
+                .map(|envelope| envelope.expect("the envelope should be readable").attempt)
+                .collect()
+        };
+        let published: Vec<_> =
+            publisher.published.iter().map(|(to, _, body)| (*to, attempts_of(body))).collect();
         let retry = |seconds| Destination::Retry(Duration::from_secs(seconds));
-        assert_eq!(seconds, [retry(10), retry(60)]);
-        assert_eq!(attempts, [vec![2, 2], vec![3]]);
+        assert_eq!(published, [(retry(10), vec![2, 2]), (retry(60), vec![3])]);
     }
 
     #[tokio::test]
-    async fn what_a_full_retry_queue_refuses_is_a_dead_letter_at_once() {
-        let mut publisher = Remembering { retries_are_full: true, ..Remembering::default() };
+    async fn an_activity_that_a_full_retry_queue_refuses_becomes_a_dead_letter_at_once() {
+        let mut publisher =
+            RecordingPublisher { retries_are_full: true, ..RecordingPublisher::default() };
         let metrics = publish(&mut publisher, vec![failed(1), failed(1)]).await;
-        let [(to, kind, body)] = &publisher.published[..] else { panic!("one message") };
+        let [(to, kind, body)] = &publisher.published[..] else {
+            panic!("exactly one message should be published")
+        };
         assert_eq!((*to, *kind), (Destination::Dead, MessageKind::DeadLetters));
         let text = String::from_utf8_lossy(body);
         assert_eq!(text.matches("retries-full").count(), 2);
-        assert!(text.contains("nobody"), "and the cause is kept: {text}");
+        assert!(text.contains("no such member"), "the original cause should be kept: {text}");
         assert_eq!(metrics.dead_lettered.with_label_values(&["retries-full"]).get(), 2);
     }
 
     #[tokio::test]
-    async fn what_is_not_confirmed_is_published_again() {
-        let mut publisher = Remembering { failures_left: 2, ..Remembering::default() };
+    async fn an_unconfirmed_message_is_published_again() {
+        let mut publisher =
+            RecordingPublisher { failures_left: 2, ..RecordingPublisher::default() };
         publish(&mut publisher, vec![failed(4)]).await;
         assert_eq!(publisher.published.len(), 1);
     }
 
     #[test]
-    fn a_failure_of_the_environment_keeps_the_whole_batch_in_hand() {
+    fn an_unavailable_store_holds_the_whole_batch() {
         let (envelope, _) = failed(1);
-        let away = Unavailable("away".into());
-        let failed = vec![failed(1), (envelope, Failure::Unavailable(away.clone()))];
-        let stay = FailureRouter::sort(failed, &[], &RetrySchedule::default()).err();
-        assert_eq!(stay, Some(Blocked::Hold(away)));
+        let unavailable = Unavailable("connection refused".into());
+        let failed = vec![failed(1), (envelope, Failure::Unavailable(unavailable.clone()))];
+        let blocked = FailureRouter::sort(failed, &[], &RetrySchedule::default()).err();
+        assert_eq!(blocked, Some(Blocked::Hold(unavailable)));
     }
 }

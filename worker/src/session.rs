@@ -1,13 +1,15 @@
-//! A session: one subscription, and what its concurrency share.
+//! A session: one subscription, shared by the batch processors of the worker.
 //!
-//! A session ends when it is told to stop or its link is lost, and everything it took is settled;
-//! then the worker begins the next. That keeps each of them simple: it never changes its mind.
+//! A session ends once it is stopped or its connection is lost, and every message that it took is
+//! settled. The worker then starts the next session. The mode of a session is fixed, which keeps
+//! it simple.
 //!
-//! A gentle session has one message in hand at a time. A worker begins with one, and goes on with
-//! one while the store may be away or messages are suspected of ending their workers: the broker
-//! delivers again first what a dead worker had in hand, so a suspect is met with nothing beside it.
+//! An isolated session holds one message at a time. The first session of a worker is isolated. So
+//! is each session while the store may be unavailable or a message is suspected: the broker first
+//! redelivers the unsettled messages of a crashed worker, so an isolated session takes a suspected
+//! message with no other beside it.
 
-use std::sync::Mutex as Lock;
+use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,21 +19,20 @@ use trailpad_common::failure::Unavailable;
 use trailpad_common::queue::{Delivery, Subscription};
 use trailpad_common::runtime::lifecycle::{Health, LifecycleWatch, Phase};
 
-/// Deliveries of a message, never settled, before it is suspected of ending its worker.
-pub const SUSPECTED_REDELIVERIES: u32 = 3;
-/// A lane takes this much at most, whatever is in it: some 3,000 activities of usual size.
-const TAKE_BYTES_MAX: usize = 1_024 * 1_024;
-const TAKE_MESSAGES_MAX: usize = 2_000;
+use crate::mode::Mode;
 
-/// What the concurrency of a session share.
+/// A message is suspected after this many redeliveries without being settled.
+pub const SUSPECTED_REDELIVERIES: u32 = 3;
+/// Bounds the memory of a batch: about 3,000 activities of usual size.
+const BATCH_BYTES_MAX: usize = 1_024 * 1_024;
+const BATCH_MESSAGES_MAX: usize = 2_000;
+
 pub struct Session {
     intake: Mutex<Intake>,
     stop: watch::Sender<bool>,
-    /// Since when the store is away.
-    away_since: Lock<Option<Instant>>,
-    is_isolated: bool,
-    /// Whether the next session may be a full one.
-    may_go_on: AtomicBool,
+    store_unavailable_since: StdMutex<Option<Instant>>,
+    mode: Mode,
+    next_may_be_full: AtomicBool,
     hold_max: Duration,
     store_health: watch::Sender<Health>,
     lifecycle: LifecycleWatch,
@@ -39,77 +40,81 @@ pub struct Session {
 
 struct Intake {
     subscription: Box<dyn Subscription>,
-    /// Met among other messages: given back for a gentle session.
-    suspects: Vec<Delivery>,
+    /// Suspected messages that a full session received. They are requeued when it ends, for an
+    /// isolated session.
+    suspected: Vec<Delivery>,
 }
 
-/// What a lane takes.
-pub enum Taken {
-    /// Messages to be stored together.
+/// Work for a batch processor.
+pub enum Work {
+    /// Messages to store together.
     Batch(Vec<Delivery>),
-    /// A message that was delivered again and again, with nothing else in hand.
-    Suspect(Delivery),
+    /// A message that was redelivered repeatedly. No other message is unsettled.
+    Suspected(Delivery),
 }
 
 impl Session {
-    /// A session over a new subscription.
     pub fn new(
         subscription: Box<dyn Subscription>,
-        is_isolated: bool,
+        mode: Mode,
         hold_max: Duration,
         store_health: watch::Sender<Health>,
         lifecycle: LifecycleWatch,
     ) -> Self {
         Self {
-            intake: Mutex::new(Intake { subscription, suspects: Vec::new() }),
+            intake: Mutex::new(Intake { subscription, suspected: Vec::new() }),
             stop: watch::Sender::new(false),
-            away_since: Lock::new(None),
-            is_isolated,
-            may_go_on: AtomicBool::new(!is_isolated),
+            store_unavailable_since: StdMutex::new(None),
+            mode,
+            next_may_be_full: AtomicBool::new(mode == Mode::Full),
             hold_max,
             store_health,
             lifecycle,
         }
     }
 
-    /// What has come, up to the bounds; waits for the first. None: there will be no more.
-    pub async fn take(&self) -> Option<Taken> {
+    /// Waits for a message and returns it with those that have arrived already, up to the bounds
+    /// of a batch. Returns `None` once the session takes no more messages.
+    pub async fn next_work(&self) -> Option<Work> {
         let mut intake = self.intake.lock().await;
-        let first = self.first(&mut intake).await?;
-        if is_suspect(&first) {
-            return Some(Taken::Suspect(first));
+        let first = self.next_message(&mut intake).await?;
+        if is_suspected(&first) {
+            return Some(Work::Suspected(first));
         }
         let mut bytes = first.body.len();
-        let mut taken = vec![first];
-        while bytes < TAKE_BYTES_MAX
-            && taken.len() < TAKE_MESSAGES_MAX
+        let mut batch = vec![first];
+        while bytes < BATCH_BYTES_MAX
+            && batch.len() < BATCH_MESSAGES_MAX
             && let Some(next) = self.next_ready(&mut intake)
         {
             bytes += next.body.len();
-            taken.push(next);
+            batch.push(next);
         }
-        Some(Taken::Batch(taken))
+        Some(Work::Batch(batch))
     }
 
-    async fn first(&self, intake: &mut Intake) -> Option<Delivery> {
+    async fn next_message(&self, intake: &mut Intake) -> Option<Delivery> {
         loop {
             let next = tokio::select! {
                 biased;
                 () = self.lifecycle.reached(Phase::Stopping) => return None,
                 next = intake.subscription.next() => next,
-                () = self.told_to_stop() => {
-                    // What has come already is still taken, and then the stream ends.
+                () = self.stop_requested() => {
+                    // The stream still returns the messages that have arrived, then ends.
                     intake.subscription.cancel().await;
                     intake.subscription.next().await
                 }
             };
             match next {
-                Ok(Some(delivery)) if !self.is_isolated && is_suspect(&delivery) => {
+                Ok(Some(delivery)) if self.mode == Mode::Full && is_suspected(&delivery) => {
                     self.set_aside(intake, delivery);
                 }
                 Ok(next) => return next,
                 Err(why) => {
-                    warn!(reason = %why, "the subscription was lost; what was in hand comes again");
+                    warn!(
+                        reason = %why,
+                        "subscription lost; the queue redelivers the unsettled messages"
+                    );
                     self.stop();
                     return None;
                 }
@@ -120,16 +125,16 @@ impl Session {
     fn next_ready(&self, intake: &mut Intake) -> Option<Delivery> {
         loop {
             let delivery = intake.subscription.next_ready()?;
-            if !is_suspect(&delivery) {
+            if !is_suspected(&delivery) {
                 return Some(delivery);
             }
             self.set_aside(intake, delivery);
         }
     }
 
-    fn set_aside(&self, intake: &mut Intake, suspect: Delivery) {
-        intake.suspects.push(suspect);
-        self.may_go_on.store(false, Ordering::Release);
+    fn set_aside(&self, intake: &mut Intake, suspected: Delivery) {
+        intake.suspected.push(suspected);
+        self.next_may_be_full.store(false, Ordering::Release);
         self.stop();
     }
 
@@ -137,7 +142,7 @@ impl Session {
         self.stop.send_replace(true);
     }
 
-    async fn told_to_stop(&self) {
+    async fn stop_requested(&self) {
         let mut stop = self.stop.subscribe();
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => {}
@@ -145,52 +150,65 @@ impl Session {
         }
     }
 
-    /// The store is away: nothing more is taken. Gives until when what is in hand may be held.
+    /// Records that the store is unavailable and stops the intake. Returns the deadline for
+    /// holding the messages that were taken.
     pub fn hold(&self, why: &Unavailable) -> Instant {
         self.stop();
-        let mut away_since =
-            self.away_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let since = away_since.get_or_insert_with(|| {
-            warn!(reason = %why, "the store is away: holding what is in hand, which costs no attempt");
+        let mut unavailable_since =
+            self.store_unavailable_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let since = unavailable_since.get_or_insert_with(|| {
+            warn!(
+                reason = %why,
+                "store unavailable: holding the current batch (no attempt is counted)"
+            );
             Instant::now()
         });
         self.store_health.send_replace(Health::Down(why.to_string()));
         *since + self.hold_max
     }
 
-    /// The store has taken a batch of messages that were suspected of nothing.
-    pub fn stored(&self) {
-        if self.is_isolated {
-            self.may_go_on.store(true, Ordering::Release);
+    /// Records that a batch without a suspected message was stored: an isolated session ends, so
+    /// that a full one can follow.
+    pub fn batch_stored(&self) {
+        if self.mode.is_isolated() {
+            self.next_may_be_full.store(true, Ordering::Release);
             self.stop();
         }
     }
 
-    /// The store answers.
+    /// Records that the store is available.
     pub fn release(&self) {
-        self.away_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        self.store_unavailable_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         self.store_health.send_if_modified(|health| {
-            let is_back = *health != Health::Up;
-            if is_back {
-                info!("the store is back");
+            let has_recovered = *health != Health::Up;
+            if has_recovered {
+                info!("store available again");
                 *health = Health::Up;
             }
-            is_back
+            has_recovered
         });
     }
 
-    /// Ends the session, once its concurrency have ended; tells whether the next must be gentle.
-    pub async fn end(&self) -> bool {
-        let suspects = std::mem::take(&mut self.intake.lock().await.suspects);
-        futures_util::future::join_all(suspects.into_iter().map(Delivery::requeue)).await;
-        self.store_is_away() || !self.may_go_on.load(Ordering::Acquire)
+    /// Requeues the suspected messages and returns the mode of the next session. Called once all
+    /// batch processors of the session have ended.
+    pub async fn end(&self) -> Mode {
+        let suspected = std::mem::take(&mut self.intake.lock().await.suspected);
+        futures_util::future::join_all(suspected.into_iter().map(Delivery::requeue)).await;
+        if !self.store_is_unavailable() && self.next_may_be_full.load(Ordering::Acquire) {
+            Mode::Full
+        } else {
+            Mode::Isolated
+        }
     }
 
-    fn store_is_away(&self) -> bool {
-        self.away_since.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).is_some()
+    fn store_is_unavailable(&self) -> bool {
+        self.store_unavailable_since
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .is_some()
     }
 }
 
-fn is_suspect(delivery: &Delivery) -> bool {
+fn is_suspected(delivery: &Delivery) -> bool {
     delivery.redeliveries >= SUSPECTED_REDELIVERIES
 }

@@ -1,26 +1,25 @@
-//! What an operator may set of a worker; trailpad/ reads it from flags and variables.
+//! Settings of a worker. `trailpad/` reads them from flags and environment variables.
 
 use std::time::Duration;
 
 use trailpad_common::failure::retry::RetrySchedule;
 
-/// The settings of a worker. Units stand in the names.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Messages in hand at a time.
+    /// Maximum number of unsettled messages at the same time.
     pub prefetch_messages: u16,
-    /// Activities stored by one statement, unless a single message has more.
+    /// Maximum number of activities stored by one statement.
     pub batch_activities_max: usize,
-    /// Batches worked at a time, each on a connection of its own.
+    /// Batches processed at the same time, each with its own database connection.
     pub concurrency: usize,
-    /// How long to wait between attempts at an activity that failed.
+    /// Delays between the attempts to store an activity that failed.
     pub retry_schedule: RetrySchedule,
-    /// How long messages are held while the store is away, before they are given back to the
-    /// queue unchanged. Must be well below the broker's consumer timeout (30 minutes).
+    /// Maximum time to hold messages while the store is unavailable, before they are republished
+    /// unchanged. Must be well below the broker's consumer timeout (30 minutes).
     pub hold_max: Duration,
-    /// The longest wait between two attempts to reach a store that is away.
+    /// Maximum wait between two attempts to reach an unavailable store.
     pub store_backoff_max: Duration,
-    /// How long the batches in hand may take to finish once the worker is told to stop.
+    /// Time for the current batches to finish once the worker drains.
     pub drain_timeout: Duration,
 }
 

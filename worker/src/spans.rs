@@ -1,4 +1,4 @@
-//! The spans of a batch: one for each activity whose trace is followed.
+//! Trace spans of a batch: one for each activity whose trace is sampled.
 
 use trailpad_common::failure::Failure;
 use trailpad_common::id::ActivityId;
@@ -8,13 +8,13 @@ use trailpad_common::timestamp::Timestamp;
 
 use crate::decode::Item;
 
-/// Spans from the taking of a batch to its rows; empty where nobody follows traces.
+/// Open spans, from taking a batch to storing it. Empty if no trace is sampled.
 pub struct StoreSpans {
     began: Timestamp,
-    open: Vec<Open>,
+    open: Vec<OpenSpan>,
 }
 
-struct Open {
+struct OpenSpan {
     context: TraceContext,
     parent: TraceContext,
     activity: ActivityId,
@@ -22,22 +22,21 @@ struct Open {
 }
 
 impl StoreSpans {
-    /// Begins a span for each activity whose trace is sampled.
     pub fn begin(tracer: &Tracer, items: &[Item<'_>]) -> Self {
         let open = items.iter().filter_map(|item| {
             let Envelope { id, attempt, traceparent, .. } = item.envelope;
             let parent = traceparent?;
             let context = tracer.begin(Some(parent))?;
-            Some(Open { context, parent, activity: id, attempt })
+            Some(OpenSpan { context, parent, activity: id, attempt })
         });
         Self { began: Timestamp::now(), open: open.collect() }
     }
 
-    /// Records them, once each activity is stored or has failed by itself.
+    /// Ends and records the spans, once each activity is stored or has failed individually.
     pub fn end(self, tracer: &Tracer, failed: &[(Envelope<'_>, Failure)]) {
         let ended = Timestamp::now();
-        for Open { context, parent, activity, attempt } in self.open {
-            // Why stands in the log, beside this trace.
+        for OpenSpan { context, parent, activity, attempt } in self.open {
+            // The log line of the failure has the reason and the trace.
             let has_failed = failed.iter().any(|(envelope, _)| envelope.id == activity);
             tracer.record(Span {
                 name: "store activity",

@@ -1,4 +1,4 @@
-//! What is counted for each webhook, for people to see: noted once for a batch.
+//! Per-webhook counters for the dashboard, updated once per batch.
 
 use std::collections::HashMap;
 use std::mem::take;
@@ -7,18 +7,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trailpad_common::id::WebhookId;
 use trailpad_common::traffic::{Counts, TrafficLog, TrafficWriter};
 
-/// What was counted since it was last taken.
+/// Counters since the last flush.
 #[derive(Clone, Default)]
-pub struct Tally(Arc<Mutex<HashMap<WebhookId, Counts>>>);
+pub struct TrafficCounters(Arc<Mutex<HashMap<WebhookId, Counts>>>);
 
-impl Tally {
-    /// Counts activities that are rows.
-    pub fn stored(&self, webhooks: impl Iterator<Item = WebhookId>) {
+impl TrafficCounters {
+    /// Counts one stored activity per webhook id.
+    pub fn add_stored(&self, webhooks: impl Iterator<Item = WebhookId>) {
         self.add(webhooks, Counts { stored: 1, ..Counts::default() });
     }
 
-    /// Counts dead letters.
-    pub fn dead(&self, webhooks: impl Iterator<Item = WebhookId>) {
+    /// Counts one dead letter per webhook id.
+    pub fn add_dead(&self, webhooks: impl Iterator<Item = WebhookId>) {
         self.add(webhooks, Counts { dead: 1, ..Counts::default() });
     }
 
@@ -31,7 +31,7 @@ impl Tally {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what is counted, until the writer is finished.
+    /// Starts the writer that flushes the counters until it is finished.
     pub fn writer(self, log: Arc<dyn TrafficLog>) -> TrafficWriter {
         TrafficWriter::start(log, move |unwritten| {
             let sums = take(&mut *self.lock());

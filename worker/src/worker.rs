@@ -1,4 +1,4 @@
-//! The worker: begins one session after another until it is told to drain.
+//! The worker: runs one session after another until it drains.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use trailpad_common::traffic::TrafficLog;
 use crate::batch_processor::{BatchProcessor, Context};
 use crate::dead_letter_archiver::DeadLetterArchiver;
 use crate::metrics::Metrics;
+use crate::mode::Mode;
 use crate::queue_monitor::{LastTaken, QueueMonitor};
 use crate::session::Session;
 use crate::settings::Settings;
-use crate::traffic::Tally;
+use crate::traffic::TrafficCounters;
 
 const SUBSCRIBE_BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const SUBSCRIBE_BACKOFF_MOST: Duration = Duration::from_secs(5);
 
-/// The worker role.
 pub struct Worker {
     queue: Arc<dyn Queue>,
     context: Context,
@@ -34,44 +34,40 @@ pub struct Worker {
     store_health: watch::Sender<Health>,
 }
 
-/// A part of the worker panicked, which is a bug; its messages come again.
+/// The settings of a worker and the engines that it uses.
+pub struct WorkerOptions {
+    pub settings: Settings,
+    pub queue: Arc<dyn Queue>,
+    pub store: Arc<dyn Store>,
+    pub traffic: Arc<dyn TrafficLog>,
+    pub lifecycle: LifecycleWatch,
+    pub tracer: Tracer,
+}
+
+/// A task of the worker panicked, which is a bug. The queue redelivers its messages.
 #[derive(Debug, thiserror::Error)]
-#[error("a part of the worker ended unexpectedly: {0}")]
+#[error("a worker task ended unexpectedly: {0}")]
 pub struct Broken(#[from] JoinError);
 
 impl Worker {
-    /// A worker on a queue and a store.
-    ///
     /// # Errors
-    /// The registry has these metrics already.
-    pub fn new(
-        settings: Settings,
-        queue: Arc<dyn Queue>,
-        store: Arc<dyn Store>,
-        traffic: Arc<dyn TrafficLog>,
-        registry: &Registry,
-        lifecycle: LifecycleWatch,
-        tracer: Tracer,
-    ) -> prometheus::Result<Self> {
-        let metrics = Metrics::register(registry)?;
-        let consume_health = queue.consume_health();
-        let settings = Arc::new(settings);
-        let last_taken = LastTaken::default();
-        let tally = Tally::default();
+    /// The registry already contains a metric of the worker.
+    pub fn new(options: WorkerOptions, registry: &Registry) -> prometheus::Result<Self> {
+        let WorkerOptions { settings, queue, store, traffic, lifecycle, tracer } = options;
         let context = Context {
             store,
-            settings,
-            metrics,
+            settings: Arc::new(settings),
+            metrics: Metrics::register(registry)?,
             lifecycle,
-            consume_health,
-            last_taken,
+            consume_health: queue.consume_health(),
+            last_taken: LastTaken::default(),
             tracer,
-            tally,
+            traffic_counters: TrafficCounters::default(),
         };
         Ok(Self { queue, context, traffic, store_health: watch::Sender::new(Health::Up) })
     }
 
-    /// What the worker needs to be ready.
+    /// The connections that must be up for the worker to be ready, by name.
     pub fn health(&self) -> Vec<(&'static str, HealthWatch)> {
         vec![
             ("queue", self.context.consume_health.clone()),
@@ -80,24 +76,24 @@ impl Worker {
         ]
     }
 
-    /// Works until the lifecycle drains and what was in hand is settled.
+    /// Runs until the lifecycle drains and every message that was taken is settled.
     ///
     /// # Errors
-    /// A part of it panicked.
+    /// A task of the worker panicked.
     pub async fn run(self) -> Result<(), Broken> {
         let archiver = tokio::spawn(self.archiver().run());
         let monitor = tokio::spawn(self.monitor().run());
-        let traffic = self.context.tally.clone().writer(self.traffic.clone());
+        let traffic = self.context.traffic_counters.clone().writer(self.traffic.clone());
         let mut backoff = Backoff::new(SUBSCRIBE_BACKOFF_FIRST, SUBSCRIBE_BACKOFF_MOST);
-        let mut is_isolated = true;
-        while self.reaches_the_queue().await {
-            match self.session(is_isolated).await? {
-                Ok(next_is_gentle) => {
-                    is_isolated = next_is_gentle;
+        let mut mode = Mode::Isolated;
+        while self.wait_for_queue().await {
+            match self.run_session(mode).await? {
+                Ok(next_mode) => {
+                    mode = next_mode;
                     backoff.reset();
                 }
                 Err(why) => {
-                    warn!(reason = %why, "can't take activities; trying again");
+                    warn!(reason = %why, "cannot subscribe to the queue; retrying");
                     tokio::select! {
                         () = tokio::time::sleep(backoff.next_wait()) => {}
                         () = self.context.lifecycle.reached(Phase::Draining) => {}
@@ -111,30 +107,32 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for the link to the queue; false: the worker drains.
-    async fn reaches_the_queue(&self) -> bool {
-        let mut link = self.context.consume_health.clone();
+    /// Waits for the connection to the queue. Returns `false` if the worker drains.
+    async fn wait_for_queue(&self) -> bool {
+        let mut health = self.context.consume_health.clone();
         tokio::select! {
             biased;
             () = self.context.lifecycle.reached(Phase::Draining) => false,
-            up = link.wait_for(|health| *health == Health::Up) => up.is_ok(),
+            up = health.wait_for(|health| *health == Health::Up) => up.is_ok(),
         }
     }
 
-    /// One session from its subscription to its last settled message; tells whether the next has to
-    /// be gentle.
-    async fn session(&self, is_isolated: bool) -> Result<Result<bool, Unavailable>, Broken> {
+    /// Runs one session, from its subscription to its last settled message. Returns the mode of
+    /// the next session.
+    async fn run_session(&self, mode: Mode) -> Result<Result<Mode, Unavailable>, Broken> {
         let settings = &self.context.settings;
-        let (prefetch, concurrency) =
-            if is_isolated { (1, 1) } else { (settings.prefetch_messages, settings.concurrency) };
+        let (prefetch, concurrency) = match mode {
+            Mode::Full => (settings.prefetch_messages, settings.concurrency),
+            Mode::Isolated => (1, 1),
+        };
         let subscription = match self.queue.subscribe(Source::Activities, prefetch).await {
             Ok(subscription) => subscription,
             Err(unavailable) => return Ok(Err(unavailable)),
         };
-        info!(is_isolated, prefetch, "taking activities");
+        info!(is_isolated = mode.is_isolated(), prefetch, "session started");
         let session = Arc::new(Session::new(
             subscription,
-            is_isolated,
+            mode,
             settings.hold_max,
             self.store_health.clone(),
             self.context.lifecycle.clone(),
@@ -163,7 +161,7 @@ impl Worker {
             store: self.context.store.clone(),
             metrics: self.context.metrics.clone(),
             lifecycle: self.context.lifecycle.clone(),
-            tally: self.context.tally.clone(),
+            traffic_counters: self.context.traffic_counters.clone(),
         }
     }
 }

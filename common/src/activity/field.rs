@@ -1,61 +1,39 @@
-//! The fields of the contract, by name.
+//! The names of an activity's fields in JSON, and suggestions for misspelt names.
 
-/// A field of the activity object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
-    /// `title`
-    Title,
-    /// `description`
-    Description,
-    /// `startTime`
-    StartTime,
-    /// `endTime`
-    EndTime,
-    /// `trigger`
-    Trigger,
-    /// `event`
-    Event,
-    /// `memberEmail`
-    MemberEmail,
-    /// `externalId`
-    ExternalId,
-    /// `metadata`
-    Metadata,
+use crate::names::stable_names;
+
+stable_names! {
+    /// A field of the activity object.
+    pub enum Field {
+        Title = "title",
+        Description = "description",
+        StartTime = "startTime",
+        EndTime = "endTime",
+        Trigger = "trigger",
+        Event = "event",
+        MemberEmail = "memberEmail",
+        ExternalId = "externalId",
+        Metadata = "metadata",
+    }
 }
 
-const FIELDS: [(&str, Field); 9] = [
-    ("title", Field::Title),
-    ("description", Field::Description),
-    ("startTime", Field::StartTime),
-    ("endTime", Field::EndTime),
-    ("trigger", Field::Trigger),
-    ("event", Field::Event),
-    ("memberEmail", Field::MemberEmail),
-    ("externalId", Field::ExternalId),
-    ("metadata", Field::Metadata),
-];
-
-/// Longer names are not compared: no known name is near them.
+/// Longer names get no suggestion: they are too far from every known name.
 const COMPARED_BYTES_MAX: usize = 32;
 
 impl Field {
-    /// The field of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        FIELDS.iter().find(|(known, _)| *known == name).map(|(_, field)| *field)
-    }
-
-    /// The known name that `name` was probably meant to be.
+    /// Returns the known name that the sender probably meant by `name`.
     pub fn nearest(name: &str) -> Option<&'static str> {
         if name.len() > COMPARED_BYTES_MAX {
             return None;
         }
-        let plain = |name: &str| name.replace(['_', '-', ' '], "").to_lowercase();
-        let wanted = plain(name);
-        FIELDS
+        let normalised = |name: &str| name.replace(['_', '-', ' '], "").to_lowercase();
+        let wanted = normalised(name);
+        Self::ALL
             .iter()
-            .map(|(known, _)| (strsim::damerau_levenshtein(&plain(known), &wanted), *known))
+            .map(|field| field.as_str())
+            .map(|known| (strsim::damerau_levenshtein(&normalised(known), &wanted), known))
             .min()
-            // A typing error or two, in a name long enough to have them.
+            // Up to two typing errors, fewer in a short name.
             .filter(|(distance, known)| *distance <= 2.min(known.len() / 3))
             .map(|(_, known)| known)
     }
@@ -66,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_misspelt_name_suggests_the_known_one() {
+    fn a_misspelt_name_gets_the_nearest_known_name() {
         for (name, known) in [
             ("starttime", "startTime"),
             ("start_time", "startTime"),

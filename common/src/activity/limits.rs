@@ -1,29 +1,27 @@
-//! How long each part of a payload may be.
+//! Limits of a payload's parts.
 
-/// Lengths in bytes of UTF-8, once decoded. The README repeats them for senders.
+/// Lengths in bytes of UTF-8 after decoding of escapes. The README lists them for senders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `title`.
     pub title_bytes_max: usize,
-    /// `description`.
     pub description_bytes_max: usize,
-    /// `trigger` and `event`, each.
+    /// `trigger` and `event`.
     pub label_bytes_max: usize,
-    /// `externalId`: part of a unique index, whose entries PostgreSQL bounds at a third of a page.
+    /// `externalId` is in a unique index; PostgreSQL limits its entries to a third of a page.
     pub external_id_bytes_max: usize,
-    /// The text of one number: `jsonb` keeps every digit.
+    /// The digits of a number, because `jsonb` stores every digit.
     pub number_bytes_max: usize,
-    /// The text of `startTime` and `endTime`, each.
+    /// `startTime` and `endTime`.
     pub timestamp_bytes_max: usize,
 }
 
-/// Objects and arrays inside one another, the activity itself included.
+/// Nested objects and arrays, including the activity itself.
 pub const DEPTH_MAX: usize = 64;
-/// Faults told in one answer, and warnings too.
+/// Maximum number of faults in one response; the same limit applies to warnings.
 pub const FINDINGS_MAX: usize = 50;
 
 impl Limits {
-    /// What a gateway holds senders to.
+    /// The limits that a gateway applies to senders.
     pub const INGRESS: Self = Self {
         title_bytes_max: 1_024,
         description_bytes_max: 65_536,
@@ -33,8 +31,8 @@ impl Limits {
         timestamp_bytes_max: 64,
     };
 
-    /// What a worker holds the queue to: nothing that a version or a setting can change, because
-    /// workers are upgraded before gateways and an accepted activity must stay acceptable.
+    /// No limits, for workers. Limits can differ between versions and settings, and workers are
+    /// upgraded before gateways: a worker must not reject an activity that a gateway accepted.
     pub const NONE: Self = Self {
         title_bytes_max: usize::MAX,
         description_bytes_max: usize::MAX,

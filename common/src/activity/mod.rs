@@ -1,7 +1,10 @@
-//! The activity a sender posts: its fields, its rules, and the one pass that checks them.
+//! The payload of a webhook: an activity's fields, their rules, and the parser that checks them.
 //!
-//! Gateway and worker read a payload with the same function, so what the first accepts the second
-//! understands. No I/O here: every rule is a function of the bytes.
+//! Gateway and worker parse with the same function, so a worker can read every payload that a
+//! gateway accepted. No I/O: every rule is a function of the bytes.
+//!
+//! A new optional text field needs a line in `Activity`, in `Field` and in
+//! `Parser::activity_member`.
 
 mod field;
 mod limits;
@@ -18,11 +21,14 @@ pub use payload_error::{Code, Finding, PayloadError};
 use crate::email::Email;
 use crate::timestamp::Timestamp;
 
-/// An activity, borrowing from the sender's JSON where nothing had to be decoded.
+/// An activity. Its texts borrow from the sender's JSON unless they contain escapes.
+///
+/// The default is a starting point for struct updates; its blank title is not valid.
 //
-// The schema's lengths repeat `Limits::INGRESS`, in bytes; a test of the document holds them to it.
-#[derive(Clone, Debug, PartialEq, ToSchema)]
-#[schema(rename_all = "camelCase", description = "What a sender posts.")]
+// The doc comments of the fields are part of docs/openapi.json. A test compares the lengths in the
+// schema with `Limits::INGRESS`, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, ToSchema)]
+#[schema(rename_all = "camelCase", description = "The activity that a sender posts.")]
 pub struct Activity<'a> {
     /// A short, clear title; not blank.
     #[schema(min_length = 1, max_length = 1_024)]
@@ -30,29 +36,28 @@ pub struct Activity<'a> {
     /// A more detailed summary.
     #[schema(max_length = 65_536)]
     pub description: Option<Cow<'a, str>>,
-    /// When the activity started: an ISO 8601 date and time, with `Z` or an offset.
+    /// Start of the activity: an ISO 8601 date and time with `Z` or an offset.
     #[schema(value_type = String, format = DateTime)]
     pub start_time: Timestamp,
-    /// When it ended; not before it started.
+    /// End of the activity, in the same format; not before `startTime`.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub end_time: Option<Timestamp>,
-    /// What caused it.
+    /// The cause of the activity.
     #[schema(max_length = 512)]
     pub trigger: Option<Cow<'a, str>>,
-    /// The event's name, if different from the trigger.
+    /// The event's name, if it differs from the trigger.
     #[schema(max_length = 512)]
     pub event: Option<Cow<'a, str>>,
-    /// The e-mail of the member it is assigned to; without one, the webhook's creator.
+    /// E-mail address of the member to assign the activity to. Default: the webhook's creator.
     #[schema(value_type = Option<String>)]
     pub member_email: Option<Email>,
-    /// The sender's id: the key of idempotence within its webhook.
+    /// The sender's id for the activity, and its idempotency key within the webhook.
     #[schema(max_length = 512)]
     pub external_id: Option<Cow<'a, str>>,
-    /// Any extra data, kept as it came. Its member `processing` holds processing instructions:
+    /// Extra data, stored unchanged. Its member `processing` holds processing instructions:
     /// `onDuplicate` is `ignore` or `replace`, `onUnknownMember` is `retry` or `creator`.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<&'a str>,
-    /// The processing instructions found in `metadata.processing`.
     #[schema(ignore)]
     pub processing: Processing,
 }
@@ -60,55 +65,51 @@ pub struct Activity<'a> {
 /// Processing instructions (`metadata.processing`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Processing {
-    /// What to do where the webhook has an activity of this externalId already.
     pub on_duplicate: OnDuplicate,
-    /// What to do where memberEmail names nobody in the workspace.
     pub on_unknown_member: OnUnknownMember,
 }
 
-/// `metadata.processing.onDuplicate`.
+/// `metadata.processing.onDuplicate`: the webhook already has an activity with this `externalId`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDuplicate {
-    /// `"ignore"`: the row stays as it is.
+    /// `"ignore"`: keep the stored activity.
     #[default]
     Ignore,
-    /// `"replace"`: the newest activity becomes the row's content.
+    /// `"replace"`: the newest activity replaces the stored content.
     Replace,
 }
 
-/// `metadata.processing.onUnknownMember`.
+/// `metadata.processing.onUnknownMember`: `memberEmail` is not a member of the workspace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnUnknownMember {
-    /// `"retry"`: the retry schedule, then a dead letter.
+    /// `"retry"`: follow the retry schedule, then dead-letter the activity.
     #[default]
     Retry,
-    /// `"creator"`: assign it to the webhook's creator.
+    /// `"creator"`: assign the activity to the webhook's creator.
     Creator,
 }
 
-/// What to do with fields that are not in the contract.
+/// Treatment of unknown fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
-    /// Accept them, store nothing of them, and name them in a warning.
+    /// Accept the activity without them, and return a warning for each.
     Lenient,
-    /// Refuse them (`Prefer: handling=strict`, RFC 7240).
+    /// Reject the activity (`Prefer: handling=strict`, RFC 7240).
     Strict,
 }
 
-/// An accepted payload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parsed<'a> {
-    /// The activity.
     pub activity: Activity<'a>,
-    /// What the sender should know, though it was accepted.
     pub warnings: Vec<Finding>,
 }
 
 impl<'a> Activity<'a> {
-    /// Reads a payload in one pass over every token of it.
+    /// Parses and checks a payload in one pass.
     ///
     /// # Errors
-    /// A [`PayloadError`]: not JSON, not an object, or every fault of its shape at once.
+    /// The body is not JSON or not an object, or the activity has faults. Reports all faults at
+    /// once, up to 50.
     pub fn parse(
         body: &'a [u8],
         handling: Handling,

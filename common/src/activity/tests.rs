@@ -1,4 +1,4 @@
-//! The rules of a payload, told by example, and held to `serde_json` by property.
+//! Examples of the payload's rules, and property tests against `serde_json`.
 
 use proptest::prelude::*;
 
@@ -8,12 +8,16 @@ fn parse(body: &str) -> Result<Parsed<'_>, PayloadError> {
     Activity::parse(body.as_bytes(), Handling::Lenient, &Limits::INGRESS)
 }
 
+fn accepted(body: &str) -> Parsed<'_> {
+    parse(body).expect("the payload should be accepted")
+}
+
 /// A valid payload with `extra` members added.
 fn with(extra: &str) -> String {
     format!(r#"{{"title":"T","startTime":"2024-08-03T11:30:00Z"{extra}}}"#)
 }
 
-/// Pointer and code of every fault.
+/// Pointer and code of every fault; panics if the payload is accepted.
 fn faults(body: &str) -> Vec<(String, Code)> {
     match parse(body) {
         Err(PayloadError::Faults(faults)) => {
@@ -24,7 +28,7 @@ fn faults(body: &str) -> Vec<(String, Code)> {
 }
 
 #[test]
-fn the_documented_example_is_accepted_as_it_stands() {
+fn the_documented_example_is_accepted_without_warnings() {
     let body = r#"{
 "title": "Customer Inquiry Handled",
 "description": "Handled customer inquiry from Jane Doe regarding billing.",
@@ -33,16 +37,19 @@ fn the_documented_example_is_accepted_as_it_stands() {
 "event": "Call Center Log",
 "externalId": "call-log-9876"
 }"#;
-    let parsed = parse(body).expect("accepted");
+    let parsed = accepted(body);
     assert_eq!(parsed.warnings, []);
     assert_eq!(parsed.activity.title, "Customer Inquiry Handled");
     assert_eq!(parsed.activity.start_time.to_string(), "2024-08-03T11:30:00.000000Z");
     assert_eq!(parsed.activity.external_id.as_deref(), Some("call-log-9876"));
-    assert!(matches!(parsed.activity.title, Cow::Borrowed(_)), "nothing to decode, nothing copied");
+    assert!(
+        matches!(parsed.activity.title, Cow::Borrowed(_)),
+        "a text without escapes should not be copied"
+    );
 }
 
 #[test]
-fn every_fault_is_told_at_once_with_its_place() {
+fn all_faults_are_reported_at_once_with_their_pointers() {
     let body = r#"{"title":" ","startTime":"soon","endTime":7,"memberEmail":"jane","externalId":"",
         "metadata":{"a":[1,{"b":"\u0000"}],"n":1e999,"processing":{"onDuplicate":"merge","onUnknownMember":1}}}"#;
     let expected = [
@@ -60,36 +67,36 @@ fn every_fault_is_told_at_once_with_its_place() {
 }
 
 #[test]
-fn missing_fields_are_required_and_null_is_missing() {
+fn missing_required_fields_are_faults_and_null_means_missing() {
     let required =
         [("/title".to_owned(), Code::Required), ("/startTime".to_owned(), Code::Required)];
     assert_eq!(faults("{}"), required);
     assert_eq!(faults(r#"{"title":null,"startTime":null}"#), required);
-    let parsed = with(
+    let body = with(
         r#","endTime":null,"description":null,"metadata":null,"memberEmail":null,"externalId":null"#,
     );
-    assert_eq!(parse(&parsed).expect("accepted").activity.metadata, None);
+    assert_eq!(accepted(&body).activity.metadata, None);
 }
 
 #[test]
-fn a_field_of_the_wrong_type_is_not_missing_too() {
+fn a_field_of_the_wrong_type_is_not_reported_as_missing_too() {
     let wrong = [("/title".to_owned(), Code::Type), ("/startTime".to_owned(), Code::Type)];
     assert_eq!(faults(r#"{"title":1,"startTime":{}}"#), wrong);
 }
 
 #[test]
-fn an_end_before_its_start_is_refused_and_an_equal_one_is_not() {
+fn an_end_before_its_start_is_rejected_and_an_equal_end_is_accepted() {
     assert_eq!(
         faults(&with(r#","endTime":"2024-08-03T11:29:59Z""#)),
         [("/endTime".to_owned(), Code::EndBeforeStart)]
     );
-    // Equal once cut to the microsecond, in which it is kept.
+    // Equal after truncation to the microsecond, which is the stored precision.
     let body = r#"{"title":"T","startTime":"2024-08-03T11:30:00.0000009Z","endTime":"2024-08-03T11:30:00.0000001Z"}"#;
     assert!(parse(body).is_ok());
 }
 
 #[test]
-fn names_may_not_repeat_in_any_object() {
+fn a_repeated_key_is_a_fault_in_every_object() {
     assert_eq!(faults(&with(r#","title":"U""#)), [("/title".to_owned(), Code::DuplicateName)]);
     assert_eq!(
         faults(&with(r#","metadata":{"a":{"b":1,"\u0062":2}}"#)),
@@ -103,8 +110,8 @@ fn names_may_not_repeat_in_any_object() {
 }
 
 #[test]
-fn depth_is_bounded_at_sixty_four_levels() {
-    // The activity and its metadata are two of them.
+fn nesting_is_limited_to_64_levels() {
+    // The activity and its metadata are two of the 64 levels.
     let nested = |levels: usize| {
         with(&format!(r#","metadata":{{"a":{}{}}}"#, "[".repeat(levels), "]".repeat(levels)))
     };
@@ -114,7 +121,7 @@ fn depth_is_bounded_at_sixty_four_levels() {
 }
 
 #[test]
-fn lengths_are_bounded_in_bytes_of_what_is_stored() {
+fn lengths_are_limited_in_bytes_of_the_decoded_text() {
     for (field, bytes_max) in [
         ("title", 1_024),
         ("description", 65_536),
@@ -134,21 +141,21 @@ fn lengths_are_bounded_in_bytes_of_what_is_stored() {
         assert!(
             Activity::parse(body(bytes_max + 1).as_bytes(), Handling::Lenient, &Limits::NONE)
                 .is_ok(),
-            "a worker applies no bound"
+            "a worker should apply no limit to {field}"
         );
     }
-    // An escape counts as the character it stands for.
+    // An escape counts as its decoded character.
     assert!(parse(&with(&format!(r#","externalId":"{}""#, "\\u0041".repeat(512)))).is_ok());
 }
 
 #[test]
-fn an_unknown_field_is_a_warning_or_with_strict_handling_a_fault() {
+fn an_unknown_field_is_a_warning_and_with_strict_handling_a_fault() {
     let body = with(r#","start_time":1,"colour":"red""#);
-    let warnings = parse(&body).expect("accepted").warnings;
+    let warnings = accepted(&body).warnings;
     assert_eq!(warnings.len(), 2);
     assert!(warnings[0].detail.contains("did you mean startTime?"), "{warnings:?}");
-    let error =
-        Activity::parse(body.as_bytes(), Handling::Strict, &Limits::INGRESS).expect_err("refused");
+    let error = Activity::parse(body.as_bytes(), Handling::Strict, &Limits::INGRESS)
+        .expect_err("unknown fields should be rejected");
     let PayloadError::Faults(faults) = error else { panic!("{error:?}") };
     assert_eq!(
         faults.iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(),
@@ -157,15 +164,15 @@ fn an_unknown_field_is_a_warning_or_with_strict_handling_a_fault() {
 }
 
 #[test]
-fn what_is_told_is_bounded_however_much_is_wrong() {
+fn the_number_and_size_of_findings_are_limited() {
     let unknown: Vec<String> = (0..10_000).map(|n| format!(r#""x{n}":0"#)).collect();
-    let warnings = parse(&with(&format!(",{}", unknown.join(",")))).expect("accepted").warnings;
+    let warnings = accepted(&with(&format!(",{}", unknown.join(",")))).warnings;
     assert_eq!(warnings.len(), 50);
     assert_eq!(warnings[49].code, Code::More);
     let broken: Vec<String> = (0..10_000).map(|n| format!(r#""x{n}":1e999"#)).collect();
     assert_eq!(faults(&with(&format!(r#","metadata":{{{}}}"#, broken.join(",")))).len(), 50);
-    let long_name = faults(&with(&format!(r#","metadata":{{"{}":1e999}}"#, "k/".repeat(100_000))));
-    assert!(long_name[0].0.len() < 200);
+    let long_key = faults(&with(&format!(r#","metadata":{{"{}":1e999}}"#, "k/".repeat(100_000))));
+    assert!(long_key[0].0.len() < 200);
 }
 
 #[test]
@@ -176,7 +183,7 @@ fn no_finding_quotes_a_value() {
 }
 
 #[test]
-fn processing_instructions_are_read_and_other_shapes_are_data() {
+fn processing_instructions_are_parsed_and_other_shapes_are_data() {
     let processing = |metadata: &str| {
         parse(&with(&format!(r#","metadata":{metadata}"#))).expect(metadata).activity.processing
     };
@@ -199,12 +206,12 @@ fn processing_instructions_are_read_and_other_shapes_are_data() {
     }
     assert!(
         parse(&with(r#","processing":{"onDuplicate":"x"}"#)).is_ok(),
-        "only metadata has instructions"
+        "instructions outside of metadata should be ignored"
     );
 }
 
 #[test]
-fn what_is_not_json_tells_line_and_column() {
+fn invalid_json_is_reported_with_line_and_column() {
     for (body, at) in [
         ("", (1, 1)),
         ("{", (1, 2)),
@@ -231,13 +238,13 @@ fn what_is_not_json_tells_line_and_column() {
 }
 
 #[test]
-fn other_json_than_an_object_is_told_so() {
+fn json_other_than_an_object_is_rejected() {
     for body in ["[]", "\"title\"", "1", "null", "true", "[{\"title\":\"T\"}]"] {
         assert_eq!(parse(body), Err(PayloadError::NotAnObject), "{body}");
     }
 }
 
-/// JSON values without the numbers that `serde_json` reads differently.
+/// JSON values without NUL characters and without numbers outside the range of a double.
 fn json() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
@@ -259,28 +266,28 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
 
 proptest! {
     #[test]
-    fn any_data_in_metadata_is_accepted_and_kept_byte_for_byte(data in json(), pretty: bool) {
+    fn any_metadata_is_accepted_and_kept_byte_for_byte(data in json(), pretty: bool) {
         let metadata = serde_json::json!({ "data": data });
-        let text = if pretty { serde_json::to_string_pretty(&metadata) } else { serde_json::to_string(&metadata) }.expect("JSON");
+        let text = if pretty { serde_json::to_string_pretty(&metadata) } else { serde_json::to_string(&metadata) }.expect("a JSON value should serialise");
         let body = with(&format!(",\"metadata\": {text}"));
-        prop_assert_eq!(parse(&body).expect("accepted").activity.metadata, Some(text.as_str()));
+        prop_assert_eq!(accepted(&body).activity.metadata, Some(text.as_str()));
     }
 
     #[test]
     fn a_text_is_decoded_as_serde_json_decodes_it(title in "[^\\x00]{0,20}[a-z]") {
         let body = serde_json::json!({ "title": title, "startTime": "2024-08-03T11:30:00Z" }).to_string();
-        prop_assert_eq!(&parse(&body).expect("accepted").activity.title, &title);
+        prop_assert_eq!(&accepted(&body).activity.title, &title);
     }
 
     #[test]
-    fn what_serde_json_refuses_is_refused_and_nothing_panics(mut bytes in json().prop_map(|data| with(&format!(",\"metadata\":{{\"d\":{data}}}")).into_bytes()), at: prop::sample::Index, byte: u8, cut: bool) {
+    fn a_body_that_serde_json_rejects_is_rejected_without_a_panic(mut bytes in json().prop_map(|data| with(&format!(",\"metadata\":{{\"d\":{data}}}")).into_bytes()), at: prop::sample::Index, byte: u8, cut: bool) {
         let at = at.index(bytes.len());
         if cut { bytes.truncate(at) } else { bytes[at] = byte };
         let ours = Activity::parse(&bytes, Handling::Lenient, &Limits::INGRESS);
         let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok() && std::str::from_utf8(&bytes).is_ok();
         prop_assert!(is_json || ours.is_err());
         if is_json {
-            prop_assert!(!matches!(ours, Err(PayloadError::NotJson { .. })), "serde_json reads {:?}", String::from_utf8_lossy(&bytes));
+            prop_assert!(!matches!(ours, Err(PayloadError::NotJson { .. })), "serde_json accepts {:?}", String::from_utf8_lossy(&bytes));
         }
     }
 }

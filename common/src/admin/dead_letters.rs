@@ -1,121 +1,103 @@
-//! What people do with dead letters: look, replay, discard.
+//! Dead letters for people: list, count, and mark as replayed or discarded.
 
 use async_trait::async_trait;
 
-use super::AdminError;
+use super::{AdminError, Cursor};
 use crate::email::Email;
 use crate::id::{ActivityId, WebhookId, WorkspaceId};
+use crate::names::stable_names;
 use crate::timestamp::Timestamp;
 
-/// Which dead letters; what is not named does not matter.
+/// Selects dead letters. `None` does not restrict the selection.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeadLetterFilter {
-    /// Only this one.
     pub id: Option<ActivityId>,
-    /// Only those of this workspace.
     pub workspace_id: Option<WorkspaceId>,
-    /// Only those of this webhook.
     pub webhook_id: Option<WebhookId>,
-    /// Only those that are dead for this reason, by its stable name.
+    /// The stable name of a reason.
     pub reason: Option<String>,
-    /// Only those that wait for the member of this address.
+    /// The `memberEmail` of the activity.
     pub member_email: Option<Email>,
-    /// Only those that were given up before this.
+    /// Exclusive upper bound of `dead_at`.
     pub dead_before: Option<Timestamp>,
-    /// Not only the open ones, but also those that were settled, replayed or discarded.
+    /// `true` to include settled, replayed and discarded dead letters; `false` for open ones only.
     pub with_ended: bool,
 }
 
-/// A part of a list that is ordered by the time of death, the latest first.
+/// A page of dead letters, ordered by `dead_at`, newest first.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
-    /// The dead letter that the page begins after.
-    pub after: Option<(Timestamp, ActivityId)>,
-    /// At most so many.
+    /// The last dead letter of the previous page.
+    pub after: Option<Cursor>,
     pub limit: u32,
-    /// Whether the payloads are wanted too.
     pub with_payload: bool,
 }
 
-/// What has become of a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeadLetterState {
-    /// Its activity is stored nowhere: somebody has to do something.
-    Open,
-    /// It was given to the queue once more, and is not stored yet.
-    Replayed,
-    /// Its activity is stored, from a second copy or a replay; or what is stored under its external
-    /// id stays as it is, so that a replay would change nothing.
-    Settled,
-    /// Somebody decided that it is not wanted.
-    Discarded,
+stable_names! {
+    pub enum DeadLetterState {
+        /// The activity is not stored: a person has to replay or discard it.
+        Open = "open",
+        /// Published again and not stored yet.
+        Replayed = "replayed",
+        /// The activity is stored, by a second copy or a replay; or a replay would not change the row
+        /// of its `externalId`.
+        Settled = "settled",
+        /// Discarded by a member or an operator.
+        Discarded = "discarded",
+    }
 }
 
 impl DeadLetterState {
-    /// Its stable name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Replayed => "replayed",
-            Self::Settled => "settled",
-            Self::Discarded => "discarded",
-        }
-    }
-
-    /// The state that follows from what is known.
     pub const fn of(is_stored: bool, is_replayed: bool, is_discarded: bool) -> Self {
-        match (is_stored, is_discarded, is_replayed) {
-            (true, _, _) => Self::Settled,
-            (_, true, _) => Self::Discarded,
-            (_, _, true) => Self::Replayed,
-            _ => Self::Open,
+        if is_stored {
+            Self::Settled
+        } else if is_discarded {
+            Self::Discarded
+        } else if is_replayed {
+            Self::Replayed
+        } else {
+            Self::Open
         }
     }
 }
 
-/// A dead letter in its table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredDeadLetter {
-    /// The activity's identifier.
+    /// The activity's id, or an id derived from unreadable bytes.
     pub id: ActivityId,
-    /// Its webhook, unless it is unreadable.
+    /// `None` if the message is unreadable.
     pub webhook_id: Option<WebhookId>,
-    /// The sender's id, if it has one.
     pub external_id: Option<String>,
-    /// The member it names, if it names one.
+    /// `memberEmail` of the activity.
     pub member_email: Option<Email>,
-    /// The stable reason; text, because a newer version may have written it.
+    /// The stable name of the reason. A text, because a newer version can have written it.
     pub reason: String,
-    /// The last error in words.
+    /// The last error, for people.
     pub error: String,
-    /// Attempts spent.
     pub attempts: u32,
-    /// When it was received, unless it is unreadable.
+    /// `None` if the message is unreadable.
     pub received_at: Option<Timestamp>,
-    /// The W3C trace context of its request.
+    /// The W3C trace context of the request.
     pub traceparent: Option<String>,
-    /// When it was given up.
     pub dead_at: Timestamp,
-    /// What has become of it.
     pub state: DeadLetterState,
-    /// The sender's JSON, or the unreadable bytes; none where it was not asked for.
+    /// The sender's JSON, or the unreadable bytes. `None` without [`Page::with_payload`].
     pub payload: Option<Vec<u8>>,
 }
 
-/// What somebody did to a dead letter; recorded with who and when.
+/// An action on a dead letter. The store records it with its time and the acting person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It was published once more, at this time; a death after it is a new one.
+    /// Published again. The dead letter is open again if it fails after `published_at`.
     Replay {
-        /// Taken before the message was published.
+        /// The time just before the message was published.
         published_at: Timestamp,
     },
-    /// It is not wanted.
     Discard,
 }
 
 impl Action {
-    /// Its stable name.
+    /// The stable name, as the store records it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Replay { .. } => "replay",
@@ -124,24 +106,22 @@ impl Action {
     }
 }
 
-/// The dead letters of a store.
 #[async_trait]
 pub trait DeadLetterAdmin: Send + Sync {
-    /// A page of the list.
     async fn dead_letters(
         &self,
         filter: &DeadLetterFilter,
         page: Page,
     ) -> Result<Vec<StoredDeadLetter>, AdminError>;
 
-    /// How many there are, counted up to `count_max`.
+    /// Counts dead letters, up to `count_max`.
     async fn count_dead_letters(
         &self,
         filter: &DeadLetterFilter,
         count_max: u32,
     ) -> Result<u64, AdminError>;
 
-    /// Marks dead letters and records who did it.
+    /// Marks dead letters and records that the person `by` did it.
     async fn mark_dead_letters(
         &self,
         ids: &[ActivityId],

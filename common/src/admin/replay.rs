@@ -1,78 +1,78 @@
-//! What people do about dead letters, a page at a time.
+//! Replaying and discarding dead letters, page by page.
 //!
-//! A replay publishes, awaits the confirm, then marks. An end in between, even by `kill -9`, loses
-//! nothing, and what is then published again is stored once: an activity keeps its id.
+//! A replay publishes, waits for the confirm, then marks. If the process ends in between, even by
+//! `kill -9`, nothing is lost: the next replay publishes the activity again, and it is stored once
+//! because it keeps its id.
 
-use crate::admin::{Action, AdminError, DeadLetterAdmin, DeadLetterFilter, Page, StoredDeadLetter};
+use super::{
+    Action, AdminError, Cursor, DeadLetterAdmin, DeadLetterFilter, Page, StoredDeadLetter,
+};
 use crate::id::ActivityId;
 use crate::queue::envelope::{Batch, Envelope};
 use crate::queue::{Destination, MessageKind, PublishError, Publisher};
 use crate::runtime::trace::TraceContext;
 use crate::timestamp::Timestamp;
 
-/// A message of replayed activities is closed once it has so many bytes.
+/// A message of replayed activities is complete once it has this size.
 const MESSAGE_BYTES: usize = 512 * 1_024;
 
-/// Why a replay ended early; what was replayed before is replayed.
+/// A replay ended early. Messages that were confirmed and marked before stay replayed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ReplayError {
-    /// The queue did not confirm.
     #[error("{0}; nothing is lost: try again")]
     Publish(#[from] PublishError),
-    /// The store could not be read or marked.
     #[error("{0}")]
     Admin(#[from] AdminError),
 }
 
-/// What became of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageOutcome {
-    /// Replayed, or discarded.
+    /// Number of replayed or discarded dead letters.
     pub done: u64,
-    /// Not replayed: bytes that no worker could read.
+    /// Not replayed, because no worker can read their bytes.
     pub unreadable: u64,
-    /// Where the next page begins; none: this was the last.
-    pub next: Option<(Timestamp, ActivityId)>,
+    /// Position of the next page; `None` after the last page.
+    pub next: Option<Cursor>,
 }
 
-/// Replays the open dead letters of one page, at most `limit`.
+/// Replays one page of the dead letters that `filter` selects, at most `limit`.
 ///
 /// # Errors
-/// The queue did not confirm, or the store is away.
+/// The queue did not confirm, or the store is unavailable.
 pub async fn replay_page(
     admin: &dyn DeadLetterAdmin,
     publisher: &mut dyn Publisher,
     filter: &DeadLetterFilter,
-    after: Option<(Timestamp, ActivityId)>,
+    after: Option<Cursor>,
     limit: u32,
     by: &str,
 ) -> Result<PageOutcome, ReplayError> {
     let page = Page { after, limit, with_payload: true };
     let letters = admin.dead_letters(filter, page).await?;
     let next = next(&letters, limit);
-    let mut repaired = PageOutcome { next, ..PageOutcome::default() };
+    let mut outcome = PageOutcome { next, ..PageOutcome::default() };
     let mut message = Message::default();
     for letter in &letters {
         match envelope(letter) {
             Some(envelope) => message.push(&envelope),
-            None => repaired.unreadable += 1,
+            None => outcome.unreadable += 1,
         }
         if message.bytes >= MESSAGE_BYTES {
-            repaired.done += std::mem::take(&mut message).send(admin, publisher, by).await?;
+            outcome.done += std::mem::take(&mut message).send(admin, publisher, by).await?;
         }
     }
-    repaired.done += message.send(admin, publisher, by).await?;
-    Ok(repaired)
+    outcome.done += message.send(admin, publisher, by).await?;
+    Ok(outcome)
 }
 
-/// Discards the dead letters of one page, at most `limit`.
+/// Discards one page of the dead letters that `filter` selects, at most `limit`.
 ///
 /// # Errors
-/// The store is away.
+/// The store is unavailable.
 pub async fn discard_page(
     admin: &dyn DeadLetterAdmin,
     filter: &DeadLetterFilter,
-    after: Option<(Timestamp, ActivityId)>,
+    after: Option<Cursor>,
     limit: u32,
     by: &str,
 ) -> Result<PageOutcome, AdminError> {
@@ -83,13 +83,13 @@ pub async fn discard_page(
     Ok(PageOutcome { done: ids.len() as u64, unreadable: 0, next: next(&letters, limit) })
 }
 
-/// Where the next page begins, if this one is full.
-fn next(letters: &[StoredDeadLetter], limit: u32) -> Option<(Timestamp, ActivityId)> {
+/// Position of the next page; `None` if this page is not full.
+fn next(letters: &[StoredDeadLetter], limit: u32) -> Option<Cursor> {
     let last = letters.last().filter(|_| letters.len() == limit as usize);
-    last.map(|last| (last.dead_at, last.id))
+    last.map(|last| Cursor { at: last.dead_at, id: last.id })
 }
 
-/// The activity as it was accepted, with all its attempts before it; none: it is unreadable.
+/// The activity as it was accepted, at its first attempt; `None` if it is unreadable.
 fn envelope(letter: &StoredDeadLetter) -> Option<Envelope<'_>> {
     Some(Envelope {
         id: letter.id,
@@ -115,7 +115,7 @@ impl Message {
         self.bytes += envelope.activity.len() + Envelope::OVERHEAD_BYTES;
     }
 
-    /// Publishes and marks; gives how many.
+    /// Publishes and marks. Returns the number of activities.
     async fn send(
         self,
         admin: &dyn DeadLetterAdmin,
@@ -123,7 +123,7 @@ impl Message {
         by: &str,
     ) -> Result<u64, ReplayError> {
         let Some(batch) = self.batch else { return Ok(0) };
-        // Taken before, so that a death after it is known to be a new one.
+        // Taken before publishing: a dead letter written after this time is a new failure.
         let published_at = Timestamp::now();
         let body = batch.finish();
         publisher.publish(Destination::Activities, MessageKind::Activities, &body).await?;

@@ -1,38 +1,36 @@
-//! Letting go of what is old.
+//! Deletion of old activities and dead letters.
 
 use async_trait::async_trait;
 
 use super::AdminError;
 use crate::timestamp::Timestamp;
 
-/// Before when things may go; what has none stays.
+/// Cutoff for each kind; `None` keeps everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cutoffs {
-    /// Activities that were received before this, and the dead letters that they settle.
+    /// Deletes activities received before this, and the dead letters that they settle.
     pub activities: Option<Timestamp>,
-    /// Dead letters that were given up before this, and settled or discarded.
+    /// Deletes settled and discarded dead letters with an earlier `dead_at`.
     pub dead_letters: Option<Timestamp>,
 }
 
-/// How many of each.
+/// Numbers of rows that a purge deletes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
-    /// Activities.
     pub activities: u64,
-    /// Dead letters.
     pub dead_letters: u64,
 }
 
-/// Deletes what is old, a little at a time. Of what is open, nothing ever goes.
+/// Deletes old rows in small steps. Never deletes an open dead letter.
 #[async_trait]
 pub trait Retention: Send + Sync {
-    /// How many would go.
+    /// Counts the rows that a purge would delete.
     async fn count_old(&self, cutoffs: Cutoffs) -> Result<Purged, AdminError>;
 
-    /// Deletes at most `limit` of each in one short transaction; tells how many. A dead letter goes
-    /// before the activity that settles it, because without that it would look open again.
+    /// Deletes at most `limit` rows of each kind in one short transaction. Deletes a dead letter
+    /// before the activity that settles it, because without the activity it would look open again.
     ///
-    /// Each call with a cutoff for dead letters passes over those that stay, so a caller is done
-    /// with these before it asks for the activities.
+    /// Each call with a cutoff for dead letters scans the dead letters that stay. A caller therefore
+    /// finishes the dead letters before it deletes activities.
     async fn purge(&self, cutoffs: Cutoffs, limit: u32) -> Result<Purged, AdminError>;
 }

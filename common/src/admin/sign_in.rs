@@ -1,57 +1,52 @@
-//! Who is signed in to the dashboard: invitations, passwords, sessions. Of every secret the store
-//! has a hash alone.
+//! Sign-in to the dashboard: invitations, passwords, sessions. The store holds only hashes of these
+//! secrets.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::{AdminError, Role};
 use crate::email::Email;
 use crate::id::{MemberId, WorkspaceId};
-use crate::secret::NewSecret;
-use crate::secret::SecretHash;
+use crate::secret::{NewSecret, SecretHash};
 use crate::timestamp::Timestamp;
 
-/// A member who is signed in, or could be by a link.
+/// A signed-in member, or the member that a link would sign in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
-    /// Its workspace.
     pub workspace_id: WorkspaceId,
-    /// That workspace's name.
+    /// The workspace's name.
     pub workspace: String,
-    /// The member.
     pub member_id: MemberId,
-    /// Its address.
     pub email: Email,
-    /// Its role.
     pub role: Role,
-    /// Whether it has a password.
     pub has_password: bool,
-    /// Whether a one-time link began the session, and no password was set in it since.
+    /// `true` if a one-time link started the session and no password was set in it since.
     pub by_link: bool,
 }
 
-/// A one-time link is valid for three days.
-const LINK_VALID_MICROS: i64 = 3 * 24 * 60 * 60 * 1_000_000;
+const LINK_VALIDITY: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
-/// Makes a one-time link for a member: a path that follows the dashboard's URL.
+/// Creates a one-time link for a member, valid for three days. Returns the path to append to the
+/// dashboard's URL.
 ///
 /// # Errors
-/// There is no such member, or the store is away.
+/// The member does not exist, or the store is unavailable.
 pub async fn one_time_link(
     sign_in: &dyn SignIn,
     workspace: WorkspaceId,
     email: &Email,
 ) -> Result<String, AdminError> {
     let secret = NewSecret::generate();
-    let until = Timestamp::from_unix_micros(Timestamp::now().unix_micros() + LINK_VALID_MICROS);
-    sign_in.invite(workspace, email, secret.hash, until).await?;
+    let valid_until = Timestamp::now() + LINK_VALIDITY;
+    sign_in.invite(workspace, email, secret.hash, valid_until).await?;
     Ok(format!("/invite/{}", secret.reveal()))
 }
 
-/// Sign-in.
 #[async_trait]
 pub trait SignIn: Send + Sync {
-    /// Makes a one-time link for a member; earlier links of theirs stop working. Links that are too
-    /// old are deleted.
+    /// Creates a one-time link for a member and invalidates earlier links of the member. Deletes
+    /// expired links.
     async fn invite(
         &self,
         workspace: WorkspaceId,
@@ -60,11 +55,11 @@ pub trait SignIn: Send + Sync {
         valid_until: Timestamp,
     ) -> Result<(), AdminError>;
 
-    /// Whom a link signs in; none: it is unknown, used or too old.
+    /// The member that a link signs in; `None` if the link is unknown, used or expired.
     async fn invited(&self, link: SecretHash) -> Result<Option<Identity>, AdminError>;
 
-    /// Uses a link up and begins a session with it; sessions that are over are deleted. False: the
-    /// link is not valid.
+    /// Consumes a link and starts a session. Deletes expired sessions. Returns `false` if the link is
+    /// not valid.
     async fn use_invitation(
         &self,
         link: SecretHash,
@@ -72,11 +67,12 @@ pub trait SignIn: Send + Sync {
         valid_until: Timestamp,
     ) -> Result<bool, AdminError>;
 
-    /// The memberships of an address that have a password, and its hash (a PHC string), the
-    /// oldest first.
+    /// The memberships of an address that have a password, with its hash (a PHC string), oldest
+    /// first.
     async fn passwords(&self, email: &Email) -> Result<Vec<(MemberId, String)>, AdminError>;
 
-    /// Sets a member's password, and ends the member's other sessions and open links.
+    /// Sets a member's password. Ends the member's open links and all sessions except
+    /// `kept_session`.
     async fn set_password(
         &self,
         member: MemberId,
@@ -84,7 +80,7 @@ pub trait SignIn: Send + Sync {
         kept_session: SecretHash,
     ) -> Result<(), AdminError>;
 
-    /// Begins a session by password; sessions that are over are deleted.
+    /// Starts a session of a member who signed in by password. Deletes expired sessions.
     async fn begin_session(
         &self,
         member: MemberId,
@@ -92,9 +88,9 @@ pub trait SignIn: Send + Sync {
         valid_until: Timestamp,
     ) -> Result<(), AdminError>;
 
-    /// Whose session it is; none: it is unknown or over, or the membership has ended.
+    /// The member of a session; `None` if the session is unknown or expired, or the membership has
+    /// ended.
     async fn session(&self, session: SecretHash) -> Result<Option<Identity>, AdminError>;
 
-    /// Ends a session.
     async fn end_session(&self, session: SecretHash) -> Result<(), AdminError>;
 }

@@ -1,109 +1,86 @@
-//! What can go wrong with an activity after its 202, and what then becomes of it.
+//! Failures of an activity after its 202, and their settlement.
+//!
+//! Invariant: only [`settlement`] turns a [`Failure`] into a [`Settlement`].
 
 pub mod retry;
 
-use std::fmt;
+use std::error::Error;
 use std::time::Duration;
 
+use crate::names::stable_names;
 use retry::RetrySchedule;
 
-/// Why an activity could not be stored.
+/// The failure to store an activity.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Failure {
-    /// No attempt can succeed: a dead letter now.
+    /// No attempt can succeed: dead-letter the activity at once.
     Permanent(Cause),
-    /// An error of this one activity that may pass: the retry schedule, then a dead letter.
+    /// An error of this activity that can pass: follow the retry schedule, then dead-letter it.
     Transient(Cause),
-    /// An error of the environment: hold, and spend no attempt.
+    /// An error of the environment: hold the activity, without counting an attempt.
     Unavailable(Unavailable),
-    /// The worker is stopping: hand back.
+    /// The worker is stopping: requeue the activity.
     Stopping,
 }
 
-/// A reason, and the error in words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cause {
-    /// The stable reason.
     pub reason: Reason,
-    /// A sentence that quotes nothing of the payload.
+    /// For people; never quotes the payload.
     pub error: String,
 }
 
-/// An engine is away, read-only, full or out of connections.
+/// An engine is unreachable, read-only, full or out of connections.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unavailable(pub String);
 
-/// Why a dead letter is dead: stable, shown by `dead-letter list` and by metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The message or its activity can't be read.
-    Unreadable,
-    /// memberEmail names no member of the workspace.
-    UnknownMember,
-    /// The store does not know the webhook.
-    UnknownWebhook,
-    /// The store refused this activity.
-    RefusedByStore,
-    /// It was to be retried, and its retry queue was full.
-    RetriesFull,
-    /// Its worker ended each time it was worked, alone.
-    PoisonMessage,
-    /// The broker gave it up after too many deliveries.
-    DeliveryLimit,
+/// Formats an error and its sources in one line: `can't use /srv/trailpad: Permission denied`.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }
 
-impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 7] = [
-        Self::Unreadable,
-        Self::UnknownMember,
-        Self::UnknownWebhook,
-        Self::RefusedByStore,
-        Self::RetriesFull,
-        Self::PoisonMessage,
-        Self::DeliveryLimit,
-    ];
-
-    /// Its stable name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreadable => "unreadable",
-            Self::UnknownMember => "unknown-member",
-            Self::UnknownWebhook => "unknown-webhook",
-            Self::RefusedByStore => "refused-by-store",
-            Self::RetriesFull => "retries-full",
-            Self::PoisonMessage => "poison-message",
-            Self::DeliveryLimit => "delivery-limit",
-        }
-    }
-
-    /// The reason of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+stable_names! {
+    /// The reason for a retry or a dead letter, as `dead-letter list` and the metrics show it.
+    pub enum Reason {
+        /// The message or its activity can't be parsed.
+        Unreadable = "unreadable",
+        /// `memberEmail` is not a member of the workspace.
+        UnknownMember = "unknown-member",
+        /// The store does not know the webhook.
+        UnknownWebhook = "unknown-webhook",
+        /// The store refused this activity and accepted the others of its batch.
+        RefusedByStore = "refused-by-store",
+        /// The retry queue was full.
+        RetriesFull = "retries-full",
+        /// Redelivered repeatedly without being settled, also in isolated sessions.
+        PoisonMessage = "poison-message",
+        /// The broker dead-lettered the message after too many deliveries.
+        DeliveryLimit = "delivery-limit",
     }
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// What becomes of an activity that failed.
+/// The treatment of a failed activity.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settlement {
-    /// To the dead-letter queue.
+    /// Publish to the dead-letter queue.
     DeadLetter(Cause),
-    /// To the retry queue of this delay, as the next attempt.
+    /// Publish to the retry queue with this delay, as the next attempt.
     Retry(Duration, Cause),
-    /// Keep it and try again: no attempt was spent.
+    /// Keep the message unacknowledged and try again, without counting an attempt.
     Hold(Unavailable),
-    /// Back to the queue as it is.
+    /// Return the message to its queue unchanged.
     Requeue,
 }
 
-/// The one place where a failure becomes a settlement.
+/// Decides the settlement of a failure in attempt number `attempt`, from 1.
 pub fn settlement(failure: Failure, attempt: u32, schedule: &RetrySchedule) -> Settlement {
     match failure {
         Failure::Permanent(cause) => Settlement::DeadLetter(cause),
@@ -125,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transient_failure_follows_the_schedule_and_then_is_a_dead_letter() {
+    fn a_transient_failure_follows_the_schedule_and_then_becomes_a_dead_letter() {
         let schedule = RetrySchedule::default();
         let settle = |attempt| settlement(Failure::Transient(cause()), attempt, &schedule);
         assert_eq!(settle(1), Settlement::Retry(Duration::from_secs(10), cause()));
@@ -134,28 +111,21 @@ mod tests {
     }
 
     #[test]
-    fn a_permanent_failure_is_a_dead_letter_at_once() {
+    fn a_permanent_failure_becomes_a_dead_letter_at_once() {
         let settled = settlement(Failure::Permanent(cause()), 1, &RetrySchedule::default());
         assert_eq!(settled, Settlement::DeadLetter(cause()));
     }
 
     #[test]
-    fn the_environment_and_a_shutdown_cost_no_attempt_however_often() {
+    fn outages_and_shutdowns_never_count_as_attempts() {
         let schedule = RetrySchedule::default();
-        let away = || Unavailable("away".into());
+        let unavailable = || Unavailable("connection refused".into());
         for attempt in [1, 4, 1_000] {
             assert_eq!(
-                settlement(Failure::Unavailable(away()), attempt, &schedule),
-                Settlement::Hold(away())
+                settlement(Failure::Unavailable(unavailable()), attempt, &schedule),
+                Settlement::Hold(unavailable())
             );
             assert_eq!(settlement(Failure::Stopping, attempt, &schedule), Settlement::Requeue);
-        }
-    }
-
-    #[test]
-    fn every_reason_is_read_back_by_its_name() {
-        for reason in Reason::ALL {
-            assert_eq!(Reason::named(reason.as_str()), Some(reason));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The retry schedule: how long an activity that failed waits, and when it is given up.
+//! The retry schedule: delays between attempts, and their maximum number.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,26 +8,25 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetrySchedule(Vec<Duration>);
 
-/// Each step is a queue of its own, so there can't be many.
+/// Each step needs its own queue, so their number is limited.
 const STEPS_MAX: usize = 16;
 const DELAY_MIN: Duration = Duration::from_millis(100);
 const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
-/// The text is no retry schedule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not a retry schedule: write up to {STEPS_MAX} delays between 100ms and 7days, such as 10s,1m,10m"
 )]
-pub struct BadSchedule;
+pub struct InvalidSchedule;
 
 impl RetrySchedule {
-    /// How long to wait after the failed attempt `attempt` (from 1); none: it was the last.
+    /// Returns the delay after the failed attempt number `attempt`, from 1; `None` after the last
+    /// attempt.
     pub fn delay_after(&self, attempt: u32) -> Option<Duration> {
         let step = usize::try_from(attempt.max(1) - 1).ok()?;
         self.0.get(step).copied()
     }
 
-    /// All delays, in order.
     pub fn delays(&self) -> &[Duration] {
         &self.0
     }
@@ -40,18 +39,18 @@ impl Default for RetrySchedule {
 }
 
 impl FromStr for RetrySchedule {
-    type Err = BadSchedule;
+    type Err = InvalidSchedule;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let delays: Vec<Duration> = text
             .split(',')
-            .map(|step| humantime::parse_duration(step.trim()).map_err(|_| BadSchedule))
+            .map(|step| humantime::parse_duration(step.trim()).map_err(|_| InvalidSchedule))
             .collect::<Result<_, _>>()?;
         let fits = |delay: &Duration| (DELAY_MIN..=DELAY_MAX).contains(delay);
         if delays.len() <= STEPS_MAX && delays.iter().all(fits) {
             Ok(Self(delays))
         } else {
-            Err(BadSchedule)
+            Err(InvalidSchedule)
         }
     }
 }
@@ -63,7 +62,7 @@ impl fmt::Display for RetrySchedule {
     }
 }
 
-/// A delay in the form that names its queue: `10s`, `1m30s`.
+/// Formats a delay as in the name of its queue: `10s`, `1m30s`.
 pub fn delay_name(delay: Duration) -> String {
     humantime::format_duration(delay).to_string().replace(' ', "")
 }
@@ -73,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_failed_attempt_waits_longer_until_the_last() {
+    fn each_failed_attempt_but_the_last_has_a_delay() {
         let schedule = RetrySchedule::default();
         let waits: Vec<_> = (1..=5)
             .map(|attempt| schedule.delay_after(attempt).map(|delay| delay.as_secs()))
@@ -83,17 +82,17 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_is_read_and_shown_in_the_same_words() {
+    fn a_schedule_is_parsed_and_written_unchanged() {
         for text in ["10s,1m,10m", "250ms", "1m30s,2h"] {
             assert_eq!(text.parse::<RetrySchedule>().expect(text).to_string(), text);
         }
     }
 
     #[test]
-    fn what_is_no_schedule_is_refused() {
+    fn an_invalid_schedule_is_rejected() {
         let many = ["1s"; 17].join(",");
         for text in ["", "soon", "10", "1s,,2s", "1ms", "8days", "-1s", &many] {
-            assert_eq!(text.parse::<RetrySchedule>(), Err(BadSchedule), "{text:?}");
+            assert_eq!(text.parse::<RetrySchedule>(), Err(InvalidSchedule), "{text:?}");
         }
     }
 }

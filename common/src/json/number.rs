@@ -1,17 +1,16 @@
-//! Numbers: their grammar, and whether a double can hold them.
+//! The grammar of numbers, and the check against the range of a double.
 
 use super::SyntaxError;
 
-/// Why a number is refused though it is JSON.
+/// A rule that a syntactically valid number breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumberFault {
-    /// Its text is longer than the limit.
     TooLong,
-    /// A double can't hold it: too large, or not zero but rounded to it (RFC 7493, 2.2).
+    /// Too large for a double, or not zero but rounded to zero (RFC 7493, 2.2).
     OutOfRange,
 }
 
-/// The end of the number that starts at `start`.
+/// Returns the end of the number that starts at `start`.
 pub(super) fn read(bytes: &[u8], start: usize) -> Result<usize, SyntaxError> {
     let digits = |from: usize| {
         let count = bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -22,7 +21,7 @@ pub(super) fn read(bytes: &[u8], start: usize) -> Result<usize, SyntaxError> {
         }
     };
     let mut at = start + usize::from(bytes.get(start) == Some(&b'-'));
-    // No leading zeros: after a 0 the integer part is over.
+    // No leading zeros: a 0 ends the integer part.
     at = if bytes.get(at) == Some(&b'0') { at + 1 } else { digits(at)? };
     if bytes.get(at) == Some(&b'.') {
         at = digits(at + 1)?;
@@ -34,13 +33,13 @@ pub(super) fn read(bytes: &[u8], start: usize) -> Result<usize, SyntaxError> {
     Ok(at)
 }
 
-/// What is wrong with a number that has the right grammar.
+/// Checks a syntactically valid number.
 pub fn number_fault(number: &str, bytes_max: usize) -> Option<NumberFault> {
-    // 300 digits without an exponent are below 1e308, and the smallest fraction that fits in them
-    // is above 1e-307: only an exponent, or more digits than that, can leave a double's range.
     if number.len() > bytes_max {
         return Some(NumberFault::TooLong);
     }
+    // 300 digits without an exponent are below 1e308, and their smallest fraction is above 1e-307.
+    // Only an exponent or more digits can leave the range of a double.
     if number.len() <= 300 && !number.bytes().any(|byte| matches!(byte, b'e' | b'E')) {
         return None;
     }
@@ -55,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_double_can_not_hold_is_out_of_range() {
+    fn a_number_that_a_double_can_not_hold_is_out_of_range() {
         let fault = |number| number_fault(number, 64);
         for number in ["1e309", "-1e309", "1e131000", "1E+400", "1e-400", "0.1e-999"] {
             assert_eq!(fault(number), Some(NumberFault::OutOfRange), "{number}");
@@ -68,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_is_bounded() {
+    fn the_length_of_a_number_is_limited() {
         assert_eq!(number_fault(&"9".repeat(64), 64), None);
         assert_eq!(number_fault(&"9".repeat(65), 64), Some(NumberFault::TooLong));
         assert_eq!(number_fault(&"9".repeat(400), usize::MAX), Some(NumberFault::OutOfRange));

@@ -1,43 +1,43 @@
-//! Strings: checked when read, decoded only where somebody needs the characters.
+//! Strings: checked when they are read, decoded only if a caller needs the characters.
 
 use std::borrow::Cow;
 
 use super::SyntaxError;
 
-/// A string of the text, between its quotes.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'a> {
+    /// The text between the quotes.
     raw: &'a str,
     has_escape: bool,
     fault: Option<TextFault>,
 }
 
-/// Why a string is refused though it is JSON.
+/// A rule that a syntactically valid string breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextFault {
-    /// It has a U+0000, which PostgreSQL's text can't hold.
+    /// Contains U+0000, which PostgreSQL's `text` can't hold.
     Nul,
-    /// It has half of a surrogate pair, which is no character (RFC 7493, 2.1).
+    /// Contains an unpaired surrogate, which is not a character (RFC 7493, 2.1).
     LoneSurrogate,
 }
 
 impl<'a> Text<'a> {
-    /// What is wrong with it, if anything.
     pub fn fault(&self) -> Option<TextFault> {
         self.fault
     }
 
-    /// Its characters; a lone surrogate becomes U+FFFD.
+    /// Decodes the escapes. An unpaired surrogate becomes U+FFFD.
     pub fn decode(&self) -> Cow<'a, str> {
         if self.has_escape { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }
     }
 }
 
-/// Reads the string whose opening quote is at `start`; gives it and the byte after it.
+/// Reads the string whose opening quote is at `start`. Returns it and the offset after it.
 pub(super) fn read(text: &str, start: usize) -> Result<(Text<'_>, usize), SyntaxError> {
     let bytes = text.as_bytes();
     let mut at = start + 1;
-    let (mut has_escape, mut fault) = (false, None);
+    let mut has_escape = false;
+    let mut fault = None;
     loop {
         at += plain_len(&bytes[at..]);
         match bytes.get(at) {
@@ -61,16 +61,15 @@ pub(super) fn read(text: &str, start: usize) -> Result<(Text<'_>, usize), Syntax
     }
 }
 
-/// How many bytes stand for themselves.
+/// Number of leading bytes that need no decoding.
 fn plain_len(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).unwrap_or(bytes.len())
 }
 
-/// One escape sequence.
 enum Escape {
-    /// `\n` and its like.
+    /// Such as `\n`.
     Short(char),
-    /// `\uXXXX`, of which a lone surrogate is no character.
+    /// `\uXXXX`; `None` for an unpaired surrogate.
     Unit(Option<char>),
     /// `\uXXXX\uXXXX`, a surrogate pair.
     Pair(char),
@@ -101,7 +100,7 @@ impl Escape {
     }
 }
 
-/// The escape whose backslash is at `at`.
+/// Reads the escape whose backslash is at `at`.
 fn escape_at(bytes: &[u8], at: usize) -> Result<Escape, SyntaxError> {
     let short = match bytes.get(at + 1) {
         Some(b'"') => '"',
@@ -147,7 +146,7 @@ fn code_unit(bytes: &[u8], at: usize) -> Option<u32> {
         .try_fold(0, |unit, byte| Some(unit * 16 + char::from(*byte).to_digit(16)?))
 }
 
-/// Decodes a string whose escapes were checked when it was read.
+/// Decodes a string whose escapes are known to be valid.
 fn unescape(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut rest = raw;
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_postgresql_can_not_hold_is_a_fault() {
+    fn characters_that_postgresql_can_not_hold_are_faults() {
         assert_eq!(text(r#""a\u0000b""#).fault(), Some(TextFault::Nul));
         for lone in
             [r#""\ud800""#, r#""\udc00""#, r#""\ud800x""#, r#""\ud800\ud800""#, r#""\ud83e\u0041""#]
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_string_is_an_error_with_its_place() {
+    fn an_invalid_string_is_an_error_with_its_position() {
         for (json, at) in
             [(r#""abc"#, 4), (r#""a\x""#, 3), (r#""\u12g4""#, 3), ("\"a\nb\"", 2), (r#""\"#, 2)]
         {

@@ -1,4 +1,45 @@
-//! Dead letters on their way through the queue, and what the broker dead-lettered by itself.
+//! Dead letters in the queue: the format of the messages that workers publish, and the conversion
+//! of messages that the broker dead-lettered.
+//!
+//! The body of a message of kind [`MessageKind::DeadLetters`] is a JSON array. `reason` is the
+//! stable name of a [`Reason`], and `message` a message of one [`envelope`]:
+//!
+//! ```
+//! use trailpad_common::failure::{Cause, Reason};
+//! use trailpad_common::queue::{dead_letter, envelope};
+//! use trailpad_common::timestamp::Timestamp;
+//!
+//! let expected = r#"[{
+//!     "reason": "unknown-member",
+//!     "error": "memberEmail is not a member of the workspace",
+//!     "deadAt": "2024-08-03T11:42:00.000000Z",
+//!     "message": [{
+//!         "id": "019117f0-2d40-7000-8000-000000000001",
+//!         "webhookId": "019117f0-2d40-7000-8000-000000000002",
+//!         "receivedAt": "2024-08-03T11:30:00.123456Z",
+//!         "attempt": 4,
+//!         "activity": {"title": "Call", "startTime": "2024-08-03T11:30:00Z"}
+//!     }]
+//! }]"#;
+//!
+//! let message = br#"[{
+//!     "id": "019117f0-2d40-7000-8000-000000000001",
+//!     "webhookId": "019117f0-2d40-7000-8000-000000000002",
+//!     "receivedAt": "2024-08-03T11:30:00.123456Z",
+//!     "attempt": 4,
+//!     "activity": {"title": "Call", "startTime": "2024-08-03T11:30:00Z"}
+//! }]"#;
+//! let envelope = envelope::read(message).remove(0).expect("the envelope should be readable");
+//! let cause = Cause {
+//!     reason: Reason::UnknownMember,
+//!     error: "memberEmail is not a member of the workspace".to_owned(),
+//! };
+//! let dead_at = Timestamp::parse("2024-08-03T11:42:00Z").expect("the time should be valid").timestamp;
+//! let body = dead_letter::write([(&envelope, &cause)], dead_at);
+//!
+//! let json = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).ok();
+//! assert_eq!(json(&body), json(expected.as_bytes()));
+//! ```
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -11,18 +52,17 @@ use crate::queue::{Delivery, MessageKind};
 use crate::store::DeadLetter;
 use crate::timestamp::Timestamp;
 
-/// A dead letter as it travels: an envelope with the reason.
+/// The JSON of a dead letter.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire {
     reason: String,
     error: String,
     dead_at: String,
-    /// A message of one envelope.
     message: Box<RawValue>,
 }
 
-/// Builds a message of kind [`MessageKind::DeadLetters`]; dead envelopes of one batch share it.
+/// Builds a message of kind [`MessageKind::DeadLetters`]. The dead letters of one batch share it.
 pub fn write<'a>(
     dead: impl IntoIterator<Item = (&'a Envelope<'a>, &'a Cause)>,
     at: Timestamp,
@@ -38,49 +78,58 @@ fn wire(envelope: &Envelope<'_>, cause: &Cause, dead_at: Timestamp) -> Wire {
         reason: cause.reason.as_str().to_owned(),
         error: cause.error.clone(),
         dead_at: dead_at.to_string(),
-        // An envelope is JSON by construction; were it not, the bytes would be kept as unreadable.
+        // An envelope is JSON by construction. If it were not, the archive would get `null` as
+        // unreadable bytes.
         message: RawValue::from_string(message).unwrap_or_else(|_| RawValue::NULL.to_owned()),
     }
 }
 
-/// The dead letters of a message from the dead-letter queue, whoever put it there: a worker, or
-/// the broker, which dead-letters whole messages.
+/// Converts a message of the dead-letter queue. Its origin is a worker, or the broker, which
+/// dead-letters whole messages. `now` is the time of death if the message has none.
 pub fn read(delivery: &Delivery, now: Timestamp) -> Vec<DeadLetter> {
     match delivery.kind {
         MessageKind::DeadLetters => match serde_json::from_slice::<Vec<Wire>>(&delivery.body) {
-            Ok(wires) => wires.iter().flat_map(|wire| of_wire(wire, now)).collect(),
+            Ok(wires) => wires.iter().flat_map(|wire| from_wire(wire, now)).collect(),
             Err(_) => {
-                vec![of_bytes(&delivery.body, "a dead letter that can't be read".into(), now)]
+                vec![from_unreadable(
+                    &delivery.body,
+                    "a dead letter that can't be parsed".into(),
+                    now,
+                )]
             }
         },
         MessageKind::Activities => {
             let reason = delivery.broker_reason.unwrap_or(Reason::DeliveryLimit);
-            let error = "the broker gave it up after too many deliveries".to_owned();
-            of_message(&delivery.body, &Cause { reason, error }, now)
+            let error = "the broker dead-lettered the message after too many deliveries".to_owned();
+            from_message(&delivery.body, &Cause { reason, error }, now)
         }
         MessageKind::Unreadable => {
-            vec![of_bytes(&delivery.body, "a message of unknown kind".into(), now)]
+            vec![from_unreadable(&delivery.body, "a message of unknown kind".into(), now)]
         }
     }
 }
 
-fn of_wire(wire: &Wire, now: Timestamp) -> Vec<DeadLetter> {
-    let reason = Reason::named(&wire.reason).unwrap_or(Reason::Unreadable);
-    let dead_at = Timestamp::parse(&wire.dead_at).map_or(now, |read| read.timestamp);
-    of_message(wire.message.get().as_bytes(), &Cause { reason, error: wire.error.clone() }, dead_at)
+fn from_wire(wire: &Wire, now: Timestamp) -> Vec<DeadLetter> {
+    let reason = wire.reason.parse().unwrap_or(Reason::Unreadable);
+    let dead_at = Timestamp::parse(&wire.dead_at).map_or(now, |parsed| parsed.timestamp);
+    from_message(
+        wire.message.get().as_bytes(),
+        &Cause { reason, error: wire.error.clone() },
+        dead_at,
+    )
 }
 
-fn of_message(message: &[u8], cause: &Cause, dead_at: Timestamp) -> Vec<DeadLetter> {
+fn from_message(message: &[u8], cause: &Cause, dead_at: Timestamp) -> Vec<DeadLetter> {
     envelope::read(message)
         .into_iter()
         .map(|element| match element {
-            Ok(envelope) => of_envelope(&envelope, cause, dead_at),
-            Err(Unreadable { bytes, error }) => of_bytes(bytes, error, dead_at),
+            Ok(envelope) => from_envelope(&envelope, cause, dead_at),
+            Err(Unreadable { bytes, error }) => from_unreadable(bytes, error, dead_at),
         })
         .collect()
 }
 
-fn of_envelope(envelope: &Envelope<'_>, cause: &Cause, dead_at: Timestamp) -> DeadLetter {
+fn from_envelope(envelope: &Envelope<'_>, cause: &Cause, dead_at: Timestamp) -> DeadLetter {
     let parsed = Activity::parse(envelope.activity.as_bytes(), Handling::Lenient, &Limits::NONE);
     let activity = parsed.ok().map(|parsed| parsed.activity);
     let replaces = activity
@@ -104,7 +153,7 @@ fn of_envelope(envelope: &Envelope<'_>, cause: &Cause, dead_at: Timestamp) -> De
     }
 }
 
-fn of_bytes(bytes: &[u8], error: String, dead_at: Timestamp) -> DeadLetter {
+fn from_unreadable(bytes: &[u8], error: String, dead_at: Timestamp) -> DeadLetter {
     DeadLetter {
         id: ActivityId::of_unreadable(bytes),
         webhook_id: None,
@@ -121,7 +170,8 @@ fn of_bytes(bytes: &[u8], error: String, dead_at: Timestamp) -> DeadLetter {
     }
 }
 
-/// One of each id, the one that died last: a message may come twice, and a replay may die again.
+/// Keeps the last dead letter of each id: a message can be delivered twice, and a replay can fail
+/// again.
 pub fn last_deaths(dead: &[DeadLetter]) -> Vec<&DeadLetter> {
     let mut last: Vec<&DeadLetter> = dead.iter().collect();
     last.sort_by_key(|letter| (letter.id, std::cmp::Reverse(letter.dead_at)));
@@ -164,9 +214,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dead_letter_arrives_with_its_reason_and_its_payload() {
+    async fn a_dead_letter_is_read_back_with_its_reason_and_payload() {
         let envelope = envelope();
-        let cause = Cause { reason: Reason::UnknownMember, error: "nobody".into() };
+        let cause = Cause { reason: Reason::UnknownMember, error: "not a member".into() };
         let body = write([(&envelope, &cause)], Timestamp::from_unix_micros(7));
         let dead = dead_letters(MessageKind::DeadLetters, body).await;
         assert_eq!(dead.len(), 1);
@@ -180,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_one_that_died_twice_the_last_death_counts() {
+    async fn the_last_of_two_dead_letters_with_the_same_id_is_kept() {
         let first = dead_letters(MessageKind::Unreadable, b"x".to_vec()).await.remove(0);
         let last = DeadLetter { dead_at: Timestamp::from_unix_micros(10), ..first.clone() };
         let other = dead_letters(MessageKind::Unreadable, b"y".to_vec()).await.remove(0);
@@ -191,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_whole_message_that_the_broker_gave_up_is_split_into_its_activities() {
+    async fn a_message_dead_lettered_by_the_broker_is_split_into_its_activities() {
         let mut batch = envelope::Batch::with_capacity(0);
         batch.push(&envelope());
         batch.push(&envelope());
@@ -201,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unreadable_bytes_are_kept_under_an_id_of_their_own() {
+    async fn unreadable_bytes_are_kept_with_an_id_derived_from_them() {
         let dead = dead_letters(MessageKind::Unreadable, b"\xff\x00".to_vec()).await;
         assert_eq!(dead[0].payload, b"\xff\x00");
         assert_eq!(dead[0].id, ActivityId::of_unreadable(b"\xff\x00"));

@@ -1,7 +1,32 @@
-//! Envelopes: how an activity travels in the queue.
+//! Envelopes: the format of activities in the queue.
 //!
-//! A message of kind [`MessageKind::Activities`](crate::queue::MessageKind) is a JSON array of
-//! them. `activity` is the sender's JSON, unaltered.
+//! The body of a message of kind [`MessageKind::Activities`](crate::queue::MessageKind) is a JSON
+//! array of envelopes. `activity` is the sender's JSON, byte for byte. `traceparent` is optional
+//! (W3C Trace Context):
+//!
+//! ```
+//! use trailpad_common::queue::envelope::{self, Batch};
+//!
+//! let message = r#"[{
+//!     "id": "019117f0-2d40-7000-8000-000000000001",
+//!     "webhookId": "019117f0-2d40-7000-8000-000000000002",
+//!     "receivedAt": "2024-08-03T11:30:00.123456Z",
+//!     "attempt": 1,
+//!     "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+//!     "activity": {"title": "Call", "startTime": "2024-08-03T11:30:00Z"}
+//! }]"#;
+//! let envelope = envelope::read(message.as_bytes())
+//!     .remove(0)
+//!     .expect("the envelope should be readable");
+//! assert_eq!(envelope.attempt, 1);
+//! assert_eq!(envelope.activity, r#"{"title": "Call", "startTime": "2024-08-03T11:30:00Z"}"#);
+//!
+//! let mut batch = Batch::with_capacity(1_024);
+//! batch.push(&envelope);
+//! let written = batch.finish();
+//! let json = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).ok();
+//! assert_eq!(json(&written), json(message.as_bytes()));
+//! ```
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -16,30 +41,27 @@ use crate::timestamp::Timestamp;
 /// An accepted activity on its way to the store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope<'a> {
-    /// The activity's identifier, given by the gateway.
     pub id: ActivityId,
-    /// The webhook it was posted to.
     pub webhook_id: WebhookId,
-    /// When the gateway had read it.
+    /// The time at which the gateway had read the request.
     pub received_at: Timestamp,
-    /// Which attempt at storing it this is, from 1.
+    /// Number of the attempt to store the activity, from 1.
     pub attempt: u32,
-    /// The trace of the request, if it is part of one.
+    /// The trace context of the request.
     pub traceparent: Option<TraceContext>,
     /// The sender's JSON.
     pub activity: &'a str,
 }
 
-/// An element of a message that is no envelope, or a whole message that is no array.
+/// An element that is not an envelope, or a whole message that is not a JSON array.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unreadable<'a> {
-    /// What there is instead.
     pub bytes: &'a [u8],
-    /// Why it can't be read; never quotes it.
+    /// Never quotes the bytes.
     pub error: String,
 }
 
-/// The JSON of an envelope, both ways.
+/// The JSON of an envelope.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire<'a> {
@@ -56,7 +78,7 @@ struct Wire<'a> {
 impl<'a> Wire<'a> {
     fn open(self) -> Result<Envelope<'a>, String> {
         let received_at = Timestamp::parse(self.received_at)
-            .map_err(|_| "receivedAt is no instant".to_owned())?
+            .map_err(|_| "receivedAt is not a valid timestamp".to_owned())?
             .timestamp;
         Ok(Envelope {
             id: self.id,
@@ -70,7 +92,7 @@ impl<'a> Wire<'a> {
 }
 
 impl Envelope<'_> {
-    /// Appends the envelope's JSON. Written by hand because it is the gateway's hottest copy.
+    /// Appends the envelope's JSON. Written by hand, because no other copy in the gateway is as hot.
     pub fn write(&self, out: &mut Vec<u8>) {
         let Self { id, webhook_id, received_at, attempt, traceparent, activity } = self;
         // Writing to a Vec can't fail.
@@ -86,7 +108,7 @@ impl Envelope<'_> {
         out.push(b'}');
     }
 
-    /// About how many bytes [`Envelope::write`] appends beside the activity.
+    /// Approximate number of bytes that [`Envelope::write`] appends in addition to the activity.
     pub const OVERHEAD_BYTES: usize = 256;
 }
 
@@ -97,14 +119,12 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// An empty message with room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Self {
         let mut body = Vec::with_capacity(bytes);
         body.push(b'[');
         Self { body, count: 0 }
     }
 
-    /// Adds an envelope.
     pub fn push(&mut self, envelope: &Envelope<'_>) {
         if self.count > 0 {
             self.body.push(b',');
@@ -113,36 +133,34 @@ impl Batch {
         self.count += 1;
     }
 
-    /// How many envelopes there are.
+    /// Number of envelopes.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// How many bytes the message has so far.
+    /// Size of the message without the closing bracket.
     pub fn bytes(&self) -> usize {
         self.body.len()
     }
 
-    /// The finished message.
     pub fn finish(mut self) -> Vec<u8> {
         self.body.push(b']');
         self.body
     }
 }
 
-/// A message of one envelope.
+/// Builds a message of one envelope.
 pub fn single(envelope: &Envelope<'_>) -> Vec<u8> {
     let mut batch = Batch::with_capacity(envelope.activity.len() + Envelope::OVERHEAD_BYTES);
     batch.push(envelope);
     batch.finish()
 }
 
-/// Reads a message. One broken element does not take its neighbours with it.
+/// Parses a message. A broken element does not affect the others.
 pub fn read(message: &[u8]) -> Vec<Result<Envelope<'_>, Unreadable<'_>>> {
     let unreadable = |bytes, error: String| Err(Unreadable { bytes, error });
     if let Ok(wires) = serde_json::from_slice::<Vec<Wire<'_>>>(message)
@@ -164,7 +182,7 @@ pub fn read(message: &[u8]) -> Vec<Result<Envelope<'_>, Unreadable<'_>>> {
     }
 }
 
-/// An error of `serde_json` without what it might quote.
+/// Describes an error without the text of `serde_json`, which can quote the message.
 fn describe(error: &serde_json::Error) -> String {
     format!("not a message of envelopes ({:?} at column {})", error.classify(), error.column())
 }
@@ -187,9 +205,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_with_the_activity_byte_for_byte() {
-        let (one, two) =
-            (envelope("{ \"title\" :\n1e2 }"), Envelope { traceparent: None, ..envelope("{}") });
+    fn envelopes_are_read_back_with_the_activity_byte_for_byte() {
+        let one = envelope("{ \"title\" :\n1e2 }");
+        let two = Envelope { traceparent: None, ..envelope("{}") };
         let mut batch = Batch::with_capacity(0);
         batch.push(&one);
         batch.push(&two);
@@ -198,21 +216,27 @@ mod tests {
     }
 
     #[test]
-    fn one_broken_element_does_not_take_its_neighbours_with_it() {
+    fn a_broken_element_does_not_affect_the_others() {
         let good = envelope("{}");
         let mut message = single(&good);
         message.pop();
         message.extend_from_slice(br#",{"id":"no uuid"},7]"#);
         let read = read(&message);
         assert_eq!(read[0], Ok(good));
-        assert_eq!(read[1].as_ref().expect_err("broken").bytes, br#"{"id":"no uuid"}"#);
-        assert_eq!(read[2].as_ref().expect_err("broken").bytes, b"7");
+        assert_eq!(
+            read[1].as_ref().expect_err("a broken element should be unreadable").bytes,
+            br#"{"id":"no uuid"}"#
+        );
+        assert_eq!(
+            read[2].as_ref().expect_err("a broken element should be unreadable").bytes,
+            b"7"
+        );
     }
 
     #[test]
-    fn what_is_no_array_is_unreadable_as_a_whole_and_is_not_quoted() {
+    fn a_message_that_is_not_an_array_is_unreadable_and_not_quoted() {
         let read = read(b"\xffSECRET");
-        let unreadable = read[0].as_ref().expect_err("unreadable");
+        let unreadable = read[0].as_ref().expect_err("the message should be unreadable");
         assert_eq!(unreadable.bytes, b"\xffSECRET");
         assert!(!unreadable.error.contains("SECRET"));
     }

@@ -1,8 +1,9 @@
-//! The queue's port, and the two formats that travel through it.
+//! The queue's port, and its two message formats: [`envelope`] and [`dead_letter`].
 //!
-//! Calls are per message, never per activity, so dynamic dispatch costs nothing measurable. The
-//! conformance suite (`tests/tests/conformance`) runs on every engine.
+//! Calls are per message and not per activity, so dynamic dispatch costs nothing measurable. The
+//! conformance suite (`tests/tests/conformance`) tests every engine.
 
+mod backend;
 pub mod dead_letter;
 pub mod envelope;
 
@@ -11,59 +12,48 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::failure::{Reason, Unavailable};
+use crate::names::stable_names;
 use crate::runtime::lifecycle::HealthWatch;
 
-/// What the body of a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageKind {
-    /// Envelopes on their way to the store: see [`crate::queue::envelope`].
-    Activities,
-    /// Dead letters on their way to their table: see [`crate::queue::dead_letter`].
-    DeadLetters,
-    /// The bytes of a message that nothing here can read; kept as they are.
-    Unreadable,
+pub use backend::QueueBackend;
+
+stable_names! {
+    /// The format of a message's body. The AMQP property `type` carries its name.
+    pub enum MessageKind {
+        /// See [`envelope`].
+        Activities = "trailpad.activities.v1",
+        /// See [`dead_letter`].
+        DeadLetters = "trailpad.dead-letters.v1",
+        /// Bytes that can't be parsed, kept unchanged. Also stands for every unknown name.
+        Unreadable = "trailpad.unreadable.v1",
+    }
 }
 
 impl MessageKind {
-    /// The name that travels with the message (AMQP property `type`).
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Activities => "trailpad.activities.v1",
-            Self::DeadLetters => "trailpad.dead-letters.v1",
-            Self::Unreadable => "trailpad.unreadable.v1",
-        }
-    }
-
-    /// The kind of this name; what has another is unreadable.
-    pub fn named(name: &str) -> Self {
-        [Self::Activities, Self::DeadLetters]
-            .into_iter()
-            .find(|kind| kind.as_str() == name)
-            .unwrap_or(Self::Unreadable)
+    pub fn from_name(name: &str) -> Self {
+        name.parse().unwrap_or(Self::Unreadable)
     }
 }
 
-/// Where a message is published to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// The queue that workers take activities from.
+    /// The queue from which workers consume activities.
     Activities,
-    /// The same queue, after this delay.
+    /// The same queue after this delay.
     Retry(Duration),
-    /// The queue of dead letters.
     Dead,
 }
 
-/// A message was not confirmed.
+/// The queue did not confirm a message.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PublishError {
-    /// It was never handed to the queue.
+    /// The message was never sent to the queue.
     #[error("not accepted by the queue: {0}")]
     NotAccepted(String),
-    /// The queue was asked and said no; it holds no copy.
+    /// The queue refused the message and holds no copy.
     #[error("refused by the queue: {0}")]
     Refused(String),
-    /// It was handed over and nothing came back: the queue may hold it.
+    /// The message was sent without an answer: the queue may hold it.
     #[error("the queue did not confirm: {0}")]
     Unknown(String),
 }
@@ -73,8 +63,8 @@ pub enum PublishError {
 pub trait Publisher: Send {
     /// Publishes a message and waits until the queue holds it durably.
     ///
-    /// Takes as long as the queue needs; a caller that can't wait answers its own callers and
-    /// keeps waiting here, because an unconfirmed message occupies its publisher.
+    /// Has no timeout. A caller with a deadline answers its own callers and keeps waiting here,
+    /// because an unconfirmed message occupies its publisher.
     async fn publish(
         &mut self,
         to: Destination,
@@ -83,104 +73,99 @@ pub trait Publisher: Send {
     ) -> Result<(), PublishError>;
 }
 
-/// A queue, as gateway and worker see it.
+/// The queue's port for gateways and workers.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// A new publisher; it reaches the queue when it is first used.
+    /// Creates a publisher. It connects to the queue at its first use.
     fn publisher(&self) -> Box<dyn Publisher>;
 
-    /// Whether publishing is possible now.
+    /// `Up` while publishing is possible.
     fn publish_health(&self) -> HealthWatch;
 
-    /// Whether consuming is possible now.
+    /// `Up` while consuming is possible.
     fn consume_health(&self) -> HealthWatch;
 
-    /// Starts taking messages, at most `prefetch` unsettled at a time.
+    /// Starts to consume messages, with at most `prefetch` unsettled messages at a time.
     async fn subscribe(
         &self,
         source: Source,
         prefetch: u16,
     ) -> Result<Box<dyn Subscription>, Unavailable>;
 
-    /// How much waits, for operators: messages, not activities.
+    /// Counts waiting messages (not activities), for operators.
     async fn depths(&self) -> Result<Depths, Unavailable>;
 }
 
-/// Messages that wait; those in hand are not counted.
+/// Numbers of waiting messages, without unacknowledged messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depths {
-    /// For a worker.
     pub activities: u64,
-    /// For the time of their next attempt.
     pub retry: u64,
-    /// For being moved into the table of dead letters.
+    /// Dead letters that are not archived yet.
     pub dead: u64,
 }
 
-/// What a subscription takes messages from.
+/// The queue of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Activities.
     Activities,
-    /// Dead letters.
     Dead,
 }
 
-/// A stream of messages.
 #[async_trait]
 pub trait Subscription: Send {
-    /// The next message; none after [`Subscription::cancel`], once all that had come were taken.
+    /// Waits for the next message. Returns `None` after [`Subscription::cancel`], once all received
+    /// messages were returned.
     ///
     /// # Errors
-    /// The stream ended without being asked to: the link is lost, and what is unsettled comes
-    /// again.
+    /// The connection is lost. The queue delivers unsettled messages again.
     async fn next(&mut self) -> Result<Option<Delivery>, Unavailable>;
 
-    /// The next message, if one has come already.
+    /// Returns the next message if the client has already received it; does not wait.
     fn next_ready(&mut self) -> Option<Delivery>;
 
-    /// Asks for no more messages; those that have come are still to be taken.
+    /// Stops the delivery of messages. The caller must still take the messages received before.
     async fn cancel(&mut self);
 }
 
-/// A message in hand. It must be settled: one that is dropped otherwise is logged as a bug, and
-/// comes again only when the link is closed.
+/// A received message that must be settled.
+///
+/// Dropping it unsettled is logged as a bug. The queue then delivers it again only after the
+/// connection is closed.
 pub struct Delivery {
-    /// What the body is.
     pub kind: MessageKind,
-    /// The message.
     pub body: Vec<u8>,
-    /// How often it was delivered before without being settled, as far as the broker counts.
+    /// Number of earlier deliveries without a settlement, as far as the broker counts them.
     pub redeliveries: u32,
-    /// Why the broker itself dead-lettered it, if it did.
+    /// The reason if the broker dead-lettered the message.
     pub broker_reason: Option<Reason>,
     settle: Option<Box<dyn Settle>>,
 }
 
-/// Settles one delivery at its engine.
+/// An engine's handle to settle a delivery.
 #[async_trait]
 pub trait Settle: Send + Sync {
-    /// Removes the message from the queue. A lost link is no error: the message comes again, and
-    /// storing is idempotent.
+    /// Removes the message from the queue. A lost connection is not an error: the queue delivers the
+    /// message again, and storing is idempotent.
     async fn ack(&self);
-    /// Gives the message back to the queue as it is.
+
+    /// Returns the message to the queue unchanged.
     async fn requeue(&self);
 }
 
 impl Delivery {
-    /// A delivery that `settle` settles.
     pub fn new(kind: MessageKind, body: Vec<u8>, settle: Box<dyn Settle>) -> Self {
         Self { kind, body, redeliveries: 0, broker_reason: None, settle: Some(settle) }
     }
 
-    /// Its content is where it belongs: remove it from the queue.
+    /// Removes the message from the queue; call once its content is stored or published elsewhere.
     pub async fn ack(mut self) {
         if let Some(settle) = self.settle.take() {
             settle.ack().await;
         }
     }
 
-    /// Give it back as it is.
+    /// Returns the message to the queue unchanged.
     pub async fn requeue(mut self) {
         if let Some(settle) = self.settle.take() {
             settle.requeue().await;
@@ -191,7 +176,7 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         if self.settle.is_some() && !std::thread::panicking() {
-            tracing::error!("a delivery was dropped unsettled: this is a bug");
+            tracing::error!("delivery dropped without a settlement: this is a bug");
         }
     }
 }

@@ -1,22 +1,20 @@
-//! How a role ends, and how it says whether it is ready.
+//! Shutdown phases of a role, and its readiness.
 
 use tokio::sync::watch;
 
-/// Where a role is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// It works.
     Running,
-    /// It takes nothing new and finishes what is in hand.
+    /// The role accepts no new work and finishes its current work.
     Draining,
-    /// The deadline has passed: what is still in hand is handed back.
+    /// The drain deadline has passed: the role requeues its unfinished work.
     Stopping,
 }
 
-/// Moves the roles of a process through their phases.
+/// Moves all roles of a process through the phases.
 pub struct Lifecycle(watch::Sender<Phase>);
 
-/// A role's view of the phase it is in.
+/// A role's view of the current phase.
 #[derive(Clone)]
 pub struct LifecycleWatch(watch::Receiver<Phase>);
 
@@ -27,12 +25,11 @@ impl Default for Lifecycle {
 }
 
 impl Lifecycle {
-    /// A view for a role.
     pub fn watch(&self) -> LifecycleWatch {
         LifecycleWatch(self.0.subscribe())
     }
 
-    /// Enters a phase; there is no way back.
+    /// Enters a phase; a later phase is never left for an earlier phase.
     pub fn enter(&self, phase: Phase) {
         self.0.send_if_modified(|current| {
             let forward = phase > *current;
@@ -45,36 +42,33 @@ impl Lifecycle {
 }
 
 impl LifecycleWatch {
-    /// The phase now.
     pub fn phase(&self) -> Phase {
         *self.0.borrow()
     }
 
-    /// Whether nothing new is to be taken.
+    /// `true` if the role must not accept new work.
     pub fn is_draining(&self) -> bool {
         self.phase() >= Phase::Draining
     }
 
     /// Waits for `phase` or a later one.
     pub async fn reached(&self, phase: Phase) {
-        // An error means that the process is ending anyway.
+        // An error means that the sender is dropped: the process is ending anyway.
         let _ = self.0.clone().wait_for(|current| *current >= phase).await;
     }
 }
 
-/// Whether something a role needs is there, with the reason where it is not.
+/// State of a dependency of a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
-    /// It works.
     Up,
-    /// It does not: why, in words for an operator.
+    /// The reason, for operators.
     Down(String),
 }
 
-/// A view of a [`Health`] as it changes.
 pub type HealthWatch = watch::Receiver<Health>;
 
-/// What a role needs to be ready, by name.
+/// The named dependencies that a role needs to be ready.
 #[derive(Clone)]
 pub struct Readiness {
     parts: Vec<(&'static str, HealthWatch)>,
@@ -82,20 +76,20 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Ready while every part is up and the role is not draining.
+    /// The role is ready while every part is up and it is not draining.
     pub fn new(lifecycle: LifecycleWatch, parts: Vec<(&'static str, HealthWatch)>) -> Self {
         Self { parts, lifecycle }
     }
 
-    /// What keeps the role from being ready; empty: it is ready.
+    /// Returns the reasons why the role is not ready; empty if it is ready.
     pub fn reasons(&self) -> Vec<String> {
         let draining = self.lifecycle.is_draining().then(|| "shutting down".to_owned());
         let down = self.parts.iter().filter_map(|(name, health)| match &*health.borrow() {
             Health::Up => None,
-            Health::Down(why) => Some(format!("{name}: {why}")),
+            Health::Down(reason) => Some(format!("{name}: {reason}")),
         });
         let mut reasons: Vec<String> = draining.into_iter().chain(down).collect();
-        // Roles of one process share parts.
+        // Roles of one process share parts, which would repeat a reason.
         reasons.dedup();
         reasons
     }
@@ -118,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phase_is_never_left_backwards() {
+    fn a_later_phase_is_never_left_for_an_earlier_phase() {
         let lifecycle = Lifecycle::default();
         lifecycle.enter(Phase::Stopping);
         lifecycle.enter(Phase::Draining);

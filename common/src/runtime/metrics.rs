@@ -1,57 +1,111 @@
-//! The names of the metrics, in one place: roles register them, dashboards and alerts use them.
+//! Names and help texts of all metrics, and their registration.
+//!
+//! Alerts and the Grafana dashboard use these names; a test compares them.
 
-/// Activities answered 202.
-pub const GATEWAY_ACCEPTED: &str = "trailpad_gateway_accepted_total";
-/// Requests answered otherwise, by `reason` (the problem's type).
-pub const GATEWAY_REJECTED: &str = "trailpad_gateway_rejected_total";
-/// From the handing over of a message to its confirm.
-pub const GATEWAY_CONFIRM_SECONDS: &str = "trailpad_gateway_confirm_seconds";
-/// From the first byte of a request's head being read to its 202.
-pub const GATEWAY_ACCEPT_SECONDS: &str = "trailpad_gateway_accept_seconds";
-/// Activities in one message.
-pub const GATEWAY_BATCH_ACTIVITIES: &str = "trailpad_gateway_batch_activities";
-/// Requests in flight.
-pub const GATEWAY_IN_FLIGHT: &str = "trailpad_gateway_in_flight_requests";
-/// Bytes of bodies in flight.
-pub const GATEWAY_IN_FLIGHT_BYTES: &str = "trailpad_gateway_in_flight_bytes";
-/// Webhooks in the directory, revoked ones included.
-pub const GATEWAY_REGISTRY_WEBHOOKS: &str = "trailpad_gateway_registry_webhooks";
-/// Since the directory was last known to be current.
-pub const GATEWAY_REGISTRY_AGE_SECONDS: &str = "trailpad_gateway_registry_age_seconds";
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, Result,
+};
 
-/// 1 where every part that the role needs is there.
-pub const READY: &str = "trailpad_ready";
-/// 1, with the version as a label.
-pub const BUILD_INFO: &str = "trailpad_build_info";
+pub struct Metric {
+    pub name: &'static str,
+    pub help: &'static str,
+}
 
-/// Messages that wait, by `queue`: activities, retry, dead. Each worker says the same.
-pub const QUEUE_MESSAGES: &str = "trailpad_queue_messages";
-/// How long what a worker takes has waited.
-pub const QUEUE_AGE_SECONDS: &str = "trailpad_queue_age_seconds";
-/// Dead letters that wait for somebody, counted up to 10,000. Each worker says the same.
-pub const DEAD_LETTERS_OPEN: &str = "trailpad_dead_letters_open";
-/// Unix time of the last look at the three above.
-pub const QUEUE_OBSERVED_TIMESTAMP_SECONDS: &str = "trailpad_queue_observed_timestamp_seconds";
+macro_rules! metrics {
+    ($($CONSTANT:ident = $name:literal: $help:literal;)+) => {
+        $(pub const $CONSTANT: Metric = Metric { name: $name, help: $help };)+
 
-/// Activities that became rows.
-pub const WORKER_STORED: &str = "trailpad_worker_stored_total";
-/// Activities that replaced the content of a row.
-pub const WORKER_REPLACED: &str = "trailpad_worker_replaced_total";
-/// Activities whose row was there already.
-pub const WORKER_DUPLICATES: &str = "trailpad_worker_duplicates_total";
-/// Activities sent to a retry queue, by `reason`.
-pub const WORKER_RETRIED: &str = "trailpad_worker_retried_total";
-/// Activities sent to the dead-letter queue, by `reason`.
-pub const WORKER_DEAD_LETTERED: &str = "trailpad_worker_dead_lettered_total";
-/// Dead letters moved from their queue into the store.
-pub const WORKER_DEAD_LETTERS_ARCHIVED: &str = "trailpad_worker_dead_letters_archived_total";
-/// Activities in one statement.
-pub const WORKER_BATCH_ACTIVITIES: &str = "trailpad_worker_batch_activities";
-/// One statement's time.
-pub const WORKER_STORE_SECONDS: &str = "trailpad_worker_store_seconds";
-/// From an activity's receipt by the gateway to its row.
-pub const WORKER_RECEIPT_TO_ROW_SECONDS: &str = "trailpad_worker_receipt_to_row_seconds";
-/// Activities in hand.
-pub const WORKER_IN_HAND: &str = "trailpad_worker_in_hand_activities";
-/// 1 while the worker holds because the store is away.
-pub const WORKER_HOLDING: &str = "trailpad_worker_holding";
+        pub const ALL: &[Metric] = &[$($CONSTANT,)+];
+    };
+}
+
+metrics! {
+    READY = "trailpad_ready": "1 if every part that the role needs works.";
+    BUILD_INFO = "trailpad_build_info": "Always 1; the label is the version.";
+
+    GATEWAY_ACCEPTED = "trailpad_gateway_accepted_total": "Activities answered 202.";
+    GATEWAY_REJECTED = "trailpad_gateway_rejected_total":
+        "Requests answered otherwise, by reason (the type of the problem).";
+    GATEWAY_CONFIRM_SECONDS = "trailpad_gateway_confirm_seconds":
+        "Time from publishing a message to its confirm.";
+    GATEWAY_ACCEPT_SECONDS = "trailpad_gateway_accept_seconds":
+        "Time from a parsed request head to the 202.";
+    GATEWAY_BATCH_ACTIVITIES = "trailpad_gateway_batch_activities": "Activities in one message.";
+    GATEWAY_IN_FLIGHT = "trailpad_gateway_in_flight_requests": "Requests in flight.";
+    GATEWAY_IN_FLIGHT_BYTES = "trailpad_gateway_in_flight_bytes": "Bytes of bodies in flight.";
+    GATEWAY_REGISTRY_WEBHOOKS = "trailpad_gateway_registry_webhooks":
+        "Webhooks in the registry, revoked ones included.";
+    GATEWAY_REGISTRY_AGE_SECONDS = "trailpad_gateway_registry_age_seconds":
+        "Seconds since the last successful registry refresh.";
+
+    QUEUE_MESSAGES = "trailpad_queue_messages":
+        "Waiting messages, by queue: activities, retry, dead. Every worker reports the same.";
+    QUEUE_AGE_SECONDS = "trailpad_queue_age_seconds":
+        "Age of the oldest waiting activity, estimated; 0 if the queue is empty.";
+    DEAD_LETTERS_OPEN = "trailpad_dead_letters_open":
+        "Open dead letters, counted up to 10,000. Every worker reports the same.";
+    QUEUE_OBSERVED_TIMESTAMP_SECONDS = "trailpad_queue_observed_timestamp_seconds":
+        "Unix time of the last observation of the queues and of the open dead letters.";
+
+    WORKER_STORED = "trailpad_worker_stored_total": "Activities stored as new rows.";
+    WORKER_REPLACED = "trailpad_worker_replaced_total":
+        "Activities that replaced the content of a row.";
+    WORKER_DUPLICATES = "trailpad_worker_duplicates_total":
+        "Activities whose row existed already.";
+    WORKER_RETRIED = "trailpad_worker_retried_total":
+        "Activities published to a retry queue, by reason.";
+    WORKER_DEAD_LETTERED = "trailpad_worker_dead_lettered_total":
+        "Activities published to the dead-letter queue, by reason.";
+    WORKER_DEAD_LETTERS_ARCHIVED = "trailpad_worker_dead_letters_archived_total":
+        "Dead letters moved from their queue into the store.";
+    WORKER_BATCH_ACTIVITIES = "trailpad_worker_batch_activities": "Activities in one statement.";
+    WORKER_STORE_SECONDS = "trailpad_worker_store_seconds":
+        "Time to store a batch, bisection included.";
+    WORKER_RECEIPT_TO_ROW_SECONDS = "trailpad_worker_receipt_to_row_seconds":
+        "Time from the receipt of an activity by the gateway to its row.";
+    WORKER_IN_HAND = "trailpad_worker_in_hand_activities":
+        "Activities a worker has taken and not settled.";
+    WORKER_HOLDING = "trailpad_worker_holding":
+        "1 while the worker holds its messages because the store is unavailable.";
+}
+
+/// Creates and registers a metric in one step, so that every metric in use is exported.
+///
+/// # Errors
+/// Every method fails if the name is registered already.
+pub struct Registrar<'r>(pub &'r Registry);
+
+impl Registrar<'_> {
+    pub fn counter(&self, metric: &Metric) -> Result<IntCounter> {
+        self.register(IntCounter::new(metric.name, metric.help)?)
+    }
+
+    pub fn counter_by(&self, metric: &Metric, label: &str) -> Result<IntCounterVec> {
+        self.register(IntCounterVec::new(Opts::new(metric.name, metric.help), &[label])?)
+    }
+
+    pub fn gauge(&self, metric: &Metric) -> Result<IntGauge> {
+        self.register(IntGauge::new(metric.name, metric.help)?)
+    }
+
+    pub fn gauge_by(&self, metric: &Metric, label: &str) -> Result<IntGaugeVec> {
+        self.register(IntGaugeVec::new(Opts::new(metric.name, metric.help), &[label])?)
+    }
+
+    /// A gauge of seconds, with fractions.
+    pub fn seconds(&self, metric: &Metric) -> Result<Gauge> {
+        self.register(Gauge::new(metric.name, metric.help)?)
+    }
+
+    pub fn histogram(&self, metric: &Metric, buckets: Vec<f64>) -> Result<Histogram> {
+        let options = HistogramOpts::new(metric.name, metric.help).buckets(buckets);
+        self.register(Histogram::with_opts(options)?)
+    }
+
+    fn register<M: Collector + Clone + 'static>(&self, metric: M) -> Result<M> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+}

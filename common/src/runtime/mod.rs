@@ -1,4 +1,4 @@
-//! Shared by the roles of a process: lifecycle, backoff, traces and metrics.
+//! Infrastructure that all roles share: lifecycle, backoff, traces and metrics.
 
 pub mod backoff;
 pub mod lifecycle;

@@ -1,9 +1,9 @@
-//! Traces: what became of an activity from the request to the row, for whoever follows them.
+//! Traces of an activity from its request to its row.
 //!
-//! The W3C trace context travels in the envelope, so that the worker's span hangs below the
-//! gateway's, and that below the sender's. Roles record spans that have ended; who exports them
-//! (the binary, over OTLP) and whether anybody does is not their concern. Off, nothing is recorded
-//! and a sender's context is carried on as it came.
+//! The envelope carries the W3C trace context, so that the worker's span is a child of the gateway's
+//! span, and the gateway's span a child of the sender's. Roles record completed spans; the binary
+//! exports them over OTLP. While tracing is off, nothing is recorded and the sender's context is
+//! passed on unchanged.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use tokio::sync::mpsc;
 
 use crate::timestamp::Timestamp;
 
-/// Where in which trace something happens: W3C Trace Context, version 00.
+/// Identifies a span: W3C Trace Context, version 00.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    /// The trace; never 0.
+    /// Never 0.
     pub trace_id: u128,
-    /// The span; never 0.
+    /// Never 0.
     pub span_id: u64,
     /// Bit 0: the trace is sampled.
     pub flags: u8,
@@ -27,11 +27,13 @@ pub struct TraceContext {
 const SAMPLED: u8 = 1;
 
 impl TraceContext {
-    /// Reads `00-<trace id>-<span id>-<flags>`, all lower-case hexadecimal; none: it is not that.
+    /// Parses `00-<trace id>-<span id>-<flags>`, all in lower-case hexadecimal.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let version = parts.next()?;
-        let (trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?);
+        let trace = parts.next()?;
+        let span = parts.next()?;
+        let flags = parts.next()?;
         let is_hex = |part: &str, len: usize| {
             part.len() == len && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         };
@@ -48,7 +50,7 @@ impl TraceContext {
         Some(Self { trace_id, span_id, flags: u8::from_str_radix(flags, 16).ok()? })
     }
 
-    /// Whether whoever began the trace wants it recorded.
+    /// `true` if the origin of the trace asks for its spans to be recorded.
     pub fn is_sampled(self) -> bool {
         self.flags & SAMPLED != 0
     }
@@ -59,8 +61,8 @@ impl TraceContext {
 
     fn root() -> Self {
         let mut random = rand::rng();
-        let (trace_id, span_id) =
-            (random.random_range(1..=u128::MAX), random.random_range(1..=u64::MAX));
+        let trace_id = random.random_range(1..=u128::MAX);
+        let span_id = random.random_range(1..=u64::MAX);
         Self { trace_id, span_id, flags: SAMPLED }
     }
 }
@@ -71,37 +73,30 @@ impl fmt::Display for TraceContext {
     }
 }
 
-/// Which side of the queue a span is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanKind {
-    /// It answers a request.
+    /// Handles a request.
     Server,
-    /// It works on a message.
+    /// Processes a message.
     Consumer,
 }
 
-/// Something that has ended.
+/// A completed span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
-    /// What it is.
     pub name: &'static str,
-    /// Which side.
     pub kind: SpanKind,
-    /// Where it is.
     pub context: TraceContext,
-    /// The span it is below.
     pub parent: Option<TraceContext>,
-    /// Its beginning.
     pub began: Timestamp,
-    /// Its end.
     pub ended: Timestamp,
-    /// What is known of it; nothing of a payload or a token.
+    /// Must not contain a part of a payload or a token.
     pub attributes: Vec<(&'static str, String)>,
-    /// Why it failed, if it did: a stable name.
+    /// The stable name of the error; `None` if the operation succeeded.
     pub error: Option<&'static str>,
 }
 
-/// Where roles record spans. Cheap to clone; by default it is off.
+/// Receives the spans of all roles. Cheap to clone; off by default.
 #[derive(Clone, Default)]
 pub struct Tracer(Option<Arc<On>>);
 
@@ -111,15 +106,15 @@ struct On {
 }
 
 impl Tracer {
-    /// A tracer whose spans come out of the receiver. Of requests that came without a trace
-    /// `sample_ratio` are sampled; of the others those whose sender says so. At most `capacity`
-    /// spans wait; more are dropped, because traces never hold up an activity.
+    /// Creates a tracer and the receiver of its spans. `sample_ratio` applies to requests without a
+    /// trace context; for other requests the sender's flag decides. At most `capacity` spans wait for
+    /// the receiver. Further spans are dropped, because tracing must not delay an activity.
     pub fn on(sample_ratio: f64, capacity: usize) -> (Self, mpsc::Receiver<Span>) {
         let (spans, receiver) = mpsc::channel(capacity);
         (Self(Some(Arc::new(On { spans, sample_ratio }))), receiver)
     }
 
-    /// The context of a new span below `parent`; none: it is not to be recorded.
+    /// Returns the context of a new child of `parent`; `None` if the span is not to be recorded.
     pub fn begin(&self, parent: Option<TraceContext>) -> Option<TraceContext> {
         let on = self.0.as_ref()?;
         match parent {
@@ -128,7 +123,7 @@ impl Tracer {
         }
     }
 
-    /// Records a span, or drops it where too many wait.
+    /// Records a span, or drops it if too many spans wait.
     pub fn record(&self, span: Span) {
         if let Some(on) = &self.0 {
             let _ = on.spans.try_send(span);
@@ -140,15 +135,15 @@ impl Tracer {
 mod tests {
     use super::*;
 
-    const SENDERS: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const SENDER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     fn context(text: &str) -> TraceContext {
-        TraceContext::parse(text).expect("well-formed")
+        TraceContext::parse(text).expect("the context should be well-formed")
     }
 
     #[test]
-    fn a_well_formed_context_is_read_and_written_as_it_came() {
-        assert_eq!(context(SENDERS).to_string(), SENDERS);
+    fn a_well_formed_context_is_parsed_and_written_unchanged() {
+        assert_eq!(context(SENDER).to_string(), SENDER);
         for bad in [
             "",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
@@ -163,23 +158,29 @@ mod tests {
     }
 
     #[test]
-    fn off_nothing_is_recorded() {
-        assert_eq!(Tracer::default().begin(Some(context(SENDERS))), None);
+    fn nothing_is_recorded_while_tracing_is_off() {
+        assert_eq!(Tracer::default().begin(Some(context(SENDER))), None);
     }
 
     #[test]
-    fn a_senders_choice_is_followed_and_its_trace_continued() {
+    fn the_senders_sampling_flag_is_followed_and_its_trace_continued() {
         let (tracer, _spans) = Tracer::on(1.0, 1);
-        let parent = context(SENDERS);
-        let child = tracer.begin(Some(parent)).expect("sampled");
+        let parent = context(SENDER);
+        let child = tracer.begin(Some(parent)).expect("the trace should be sampled");
         assert_eq!((child.trace_id, child.flags), (parent.trace_id, parent.flags));
         assert_ne!(child.span_id, parent.span_id);
         assert_eq!(tracer.begin(Some(TraceContext { flags: 0, ..parent })), None);
     }
 
     #[test]
-    fn without_a_senders_context_a_share_is_sampled() {
-        assert!(Tracer::on(1.0, 1).0.begin(None).expect("all are").is_sampled());
+    fn requests_without_a_context_are_sampled_by_the_ratio() {
+        assert!(
+            Tracer::on(1.0, 1)
+                .0
+                .begin(None)
+                .expect("a ratio of 1 should sample every trace")
+                .is_sampled()
+        );
         assert_eq!(Tracer::on(0.0, 1).0.begin(None), None);
     }
 }

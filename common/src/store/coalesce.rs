@@ -1,8 +1,8 @@
-//! Folding a batch by key, so that the store never sees two activities of one row at once.
+//! Coalesces a batch by key, so that a statement never contains two activities of the same row.
 //!
-//! The rule, in which order does not matter: of the activities of one `(webhook, externalId)` the
-//! newest that replaces is the content; where none replaces, the oldest is. The row's id is the
-//! oldest's. The same activity twice is one.
+//! The result does not depend on the order of the batch. Among the activities with the same webhook
+//! and `externalId`, the newest that replaces gives the row its content; if none replaces, the
+//! oldest does. The oldest gives the row its id. A repeated activity counts once.
 
 use std::collections::HashMap;
 
@@ -11,17 +11,16 @@ use crate::id::ActivityId;
 use crate::store::NewActivity;
 use crate::timestamp::Timestamp;
 
-/// A row to insert, or to update where its key is there already.
+/// A row to insert, or to update if its key exists.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CoalescedRow<'r, 'a> {
-    /// The id the row gets where it is new.
+    /// The id of the row if it is new.
     pub id: ActivityId,
-    /// The activity whose content it holds.
     pub content: &'r NewActivity<'a>,
 }
 
-/// Folds a batch; the rows come back ordered by key, so that two workers that store the same keys
-/// take their locks in the same order.
+/// Coalesces a batch. Returns the rows ordered by key, so that two workers that store the same keys
+/// acquire their locks in the same order.
 pub fn coalesce<'r, 'a>(batch: &'r [NewActivity<'a>]) -> Vec<CoalescedRow<'r, 'a>> {
     let mut by_age: Vec<&NewActivity<'a>> = batch.iter().collect();
     by_age.sort_unstable_by_key(|new| age(new));
@@ -38,7 +37,8 @@ pub fn coalesce<'r, 'a>(batch: &'r [NewActivity<'a>]) -> Vec<CoalescedRow<'r, 'a
         };
         let at = *keys.entry((new.webhook_id, external_id)).or_insert(rows.len());
         match rows.get_mut(at) {
-            // From old to new: a later one that replaces wins, a later one that does not is nothing.
+            // The order is from old to new: a later activity wins if it replaces, and is ignored if
+            // it does not.
             Some(row) if replaces(new) => row.content = new,
             Some(_) => {}
             None => rows.push(CoalescedRow { id: new.id, content: new }),
@@ -48,7 +48,7 @@ pub fn coalesce<'r, 'a>(batch: &'r [NewActivity<'a>]) -> Vec<CoalescedRow<'r, 'a
     rows
 }
 
-/// Whether an activity may become the content of a row that is there.
+/// `true` if the activity may replace the content of an existing row.
 pub fn replaces(new: &NewActivity<'_>) -> bool {
     new.activity.processing.on_duplicate == OnDuplicate::Replace
 }
@@ -69,11 +69,12 @@ mod tests {
     use crate::activity::{Activity, Handling, Limits};
     use crate::id::{MemberId, ProjectId};
 
-    /// An activity received at second `at`; `R` replaces.
+    /// An activity received at second `at`; it replaces if `mode` is `R`.
     fn new(id: u128, at: i64, key: Option<&str>, mode: char) -> NewActivity<'static> {
         let body = br#"{"title":"T","startTime":"2024-08-03T11:30:00Z"}"#;
-        let mut activity =
-            Activity::parse(body, Handling::Lenient, &Limits::NONE).expect("valid").activity;
+        let mut activity = Activity::parse(body, Handling::Lenient, &Limits::NONE)
+            .expect("the activity should be valid")
+            .activity;
         activity.external_id = key.map(|key| key.to_owned().into());
         if mode == 'R' {
             activity.processing.on_duplicate = OnDuplicate::Replace;
@@ -89,7 +90,7 @@ mod tests {
     }
 
     /// (row id, content id) of each row.
-    fn folded(batch: &[NewActivity<'_>]) -> Vec<(u128, u128)> {
+    fn coalesced(batch: &[NewActivity<'_>]) -> Vec<(u128, u128)> {
         coalesce(batch)
             .iter()
             .map(|row| (row.id.uuid().as_u128(), row.content.id.uuid().as_u128()))
@@ -97,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn activities_without_a_key_are_rows_of_their_own() {
-        assert_eq!(folded(&[new(1, 1, None, ' '), new(2, 1, None, 'R')]), [(1, 1), (2, 2)]);
+    fn each_activity_without_a_key_is_a_row() {
+        assert_eq!(coalesced(&[new(1, 1, None, ' '), new(2, 1, None, 'R')]), [(1, 1), (2, 2)]);
     }
 
     #[test]
-    fn the_same_activity_twice_is_one_row() {
+    fn a_repeated_activity_is_one_row() {
         assert_eq!(
-            folded(&[
+            coalesced(&[
                 new(1, 1, None, ' '),
                 new(1, 1, None, ' '),
                 new(2, 2, Some("k"), 'R'),
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_outcome_is_the_same_in_every_order() {
+    fn the_result_is_the_same_in_every_order() {
         let all = [
             new(1, 1, Some("k"), ' '),
             new(2, 2, Some("k"), 'R'),
@@ -125,19 +126,19 @@ mod tests {
         ];
         for order in permutations(5) {
             let batch: Vec<_> = order.iter().map(|at| all[*at].clone()).collect();
-            assert_eq!(folded(&batch), [(1, 4)], "{order:?}");
+            assert_eq!(coalesced(&batch), [(1, 4)], "{order:?}");
         }
     }
 
     #[test]
-    fn without_a_replacement_the_oldest_stays() {
-        assert_eq!(folded(&[new(2, 2, Some("k"), ' '), new(1, 1, Some("k"), ' ')]), [(1, 1)]);
+    fn without_a_replacement_the_oldest_activity_is_the_content() {
+        assert_eq!(coalesced(&[new(2, 2, Some("k"), ' '), new(1, 1, Some("k"), ' ')]), [(1, 1)]);
     }
 
     #[test]
     fn rows_are_ordered_by_key() {
         let batch = [new(1, 1, Some("b"), ' '), new(2, 2, Some("a"), ' '), new(3, 3, None, ' ')];
-        assert_eq!(folded(&batch), [(3, 3), (2, 2), (1, 1)]);
+        assert_eq!(coalesced(&batch), [(3, 3), (2, 2), (1, 1)]);
     }
 
     fn permutations(n: usize) -> Vec<Vec<usize>> {

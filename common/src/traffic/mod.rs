@@ -1,6 +1,7 @@
-//! Traffic: what gateways and workers count for each webhook, and the requests that were refused,
-//! so that an integrator can see what arrived. Best effort, and off every hot path: a promise is
-//! kept by the queue and the store, never by these numbers.
+//! Traffic: per-webhook counters and the log of rejected requests, for integrators.
+//!
+//! Best effort, and off every hot path. No guarantee depends on these numbers: the queue and the
+//! store hold the activities.
 
 mod writer;
 
@@ -14,28 +15,28 @@ use crate::failure::Unavailable;
 use crate::id::WebhookId;
 use crate::timestamp::Timestamp;
 
-/// Counts are kept for each span of this length.
+/// Length of the time spans in which activities are counted.
 pub const SPAN: Duration = Duration::from_secs(10 * 60);
-/// And forgotten once their span began this long ago, while a gateway or a worker runs.
+/// Age at which the counts of a span are deleted, measured from the span's start. Gateways and
+/// workers delete them while they run.
 pub const KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// Refused requests that are kept of one webhook, the latest.
+/// Number of rejected requests that are kept for each webhook: the latest.
 pub const REJECTED_KEPT: u32 = 50;
 
-/// What happened to the activities of a webhook.
+/// Counters of the activities of a webhook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Answered 202.
     pub accepted: u32,
-    /// Answered otherwise, by a gateway that knew the webhook.
+    /// Rejected by a gateway that knew the webhook.
     pub refused: u32,
-    /// Rows, new or replaced or there already.
+    /// With a row: new, replaced or existing.
     pub stored: u32,
-    /// Dead letters.
+    /// Dead-lettered.
     pub dead: u32,
 }
 
 impl Counts {
-    /// Whether nothing happened.
     pub fn is_zero(&self) -> bool {
         *self == Self::default()
     }
@@ -50,29 +51,28 @@ impl AddAssign for Counts {
     }
 }
 
-/// A request that was refused: what the sender was told. That quotes no value of what it sent, but
-/// the pointers of faults quote its field names.
+/// A rejected request. Contains only the response: it quotes no value that the sender sent, but the
+/// pointers of faults quote field names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RejectedRequest {
-    /// Its webhook.
     pub webhook_id: WebhookId,
-    /// When, by the gateway's clock.
+    /// By the gateway's clock.
     pub at: Timestamp,
-    /// The answer: problem details (RFC 9457) as JSON.
+    /// The response's problem details (RFC 9457) as JSON.
     pub problem: String,
 }
 
-/// The beginning of the span that an instant is in.
+/// The start of the span that contains `at`.
 pub fn span_of(at: Timestamp) -> Timestamp {
     let span = i64::try_from(SPAN.as_micros()).unwrap_or(i64::MAX);
     Timestamp::from_unix_micros(at.unix_micros().div_euclid(span) * span)
 }
 
-/// Where traffic is written down.
+/// Stores traffic.
 #[async_trait]
 pub trait TrafficLog: Send + Sync {
-    /// Adds counts to the span of `at`, and keeps refused requests: of each webhook those that were
-    /// written last, [`REJECTED_KEPT`] of them.
+    /// Adds counts to the span of `at` and stores rejected requests. Keeps the last [`REJECTED_KEPT`]
+    /// of them for each webhook.
     async fn record(
         &self,
         at: Timestamp,
@@ -80,7 +80,7 @@ pub trait TrafficLog: Send + Sync {
         refused: &[RejectedRequest],
     ) -> Result<(), Unavailable>;
 
-    /// Forgets the counts of spans that began before an instant, of every webhook.
+    /// Deletes the counts of all spans that started before `before`.
     async fn forget(&self, before: Timestamp) -> Result<(), Unavailable>;
 }
 
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_begins_every_ten_minutes() {
+    fn a_span_starts_every_ten_minutes() {
         let span = |text: &str| span_of(Timestamp::parse(text).expect(text).timestamp).to_string();
         assert_eq!(span("2024-08-03T11:39:59.999999Z"), "2024-08-03T11:30:00.000000Z");
         assert_eq!(span("2024-08-03T11:40:00Z"), "2024-08-03T11:40:00.000000Z");

@@ -1,5 +1,4 @@
-//! The writer: each second, writes down what a role has counted, and each span forgets what is old.
-//! Best effort.
+//! Writes the counters of a role every second, and deletes old counts once per span. Best effort.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,20 +15,19 @@ use crate::timestamp::Timestamp;
 
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// As long as handing back may take: both stand between the drain and a SIGKILL.
+/// The same limit as for requeueing messages: both delay the exit between the drain and a SIGKILL.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What is not written yet.
+/// Counters and rejected requests since the last write.
 #[derive(Default)]
 pub struct Unwritten {
-    /// If they can't be written, they are added up.
+    /// Kept and added up if a write fails.
     counts: HashMap<WebhookId, Counts>,
-    /// If they can't be written, they are dropped.
+    /// Dropped if a write fails.
     pub refused: Vec<RejectedRequest>,
 }
 
 impl Unwritten {
-    /// Adds counts of a webhook.
     pub fn count(&mut self, webhook_id: WebhookId, counts: Counts) {
         *self.counts.entry(webhook_id).or_default() += counts;
     }
@@ -44,31 +42,31 @@ impl Unwritten {
         self.refused.clear();
         match recorded {
             Ok(Ok(())) => self.counts.clear(),
-            _ => debug!("the traffic can't be written; it is counted on"),
+            _ => debug!("traffic not written; keeping the counts for the next write"),
         }
     }
 }
 
-/// Writes in the background until it is finished, or dropped.
+/// Writes in the background until [`TrafficWriter::finish`] is called or the writer is dropped.
 pub struct TrafficWriter {
     end: oneshot::Sender<()>,
-    writing: JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 impl TrafficWriter {
-    /// Writes each second what `take` adds.
+    /// Every second, `take` adds the current counters and the writer writes them.
     pub fn start(
         log: Arc<dyn TrafficLog>,
         take: impl FnMut(&mut Unwritten) + Send + 'static,
     ) -> Self {
         let (end, ended) = oneshot::channel();
-        Self { end, writing: tokio::spawn(write_until(ended, log, take)) }
+        Self { end, task: tokio::spawn(write_until(ended, log, take)) }
     }
 
-    /// Takes and writes once more, for at most 3 s.
+    /// Calls `take` and writes once more, within at most 3 s.
     pub async fn finish(self) {
         drop(self.end);
-        let _ = timeout(FINISH_TIMEOUT, self.writing).await;
+        let _ = timeout(FINISH_TIMEOUT, self.task).await;
     }
 }
 
@@ -80,7 +78,8 @@ async fn write_until(
     let mut ticks = interval(WRITE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut unwritten = Unwritten::default();
-    let (mut forgot_in, mut is_last) = (None, false);
+    let mut forgot_in = None;
+    let mut is_last = false;
     while !is_last {
         is_last = tokio::select! {
             biased;
@@ -93,15 +92,16 @@ async fn write_until(
     }
 }
 
-/// Once a span, because counts grow old by the span; where it fails, the next one does it.
+/// Deletes old counts at most once per span, because they expire by the span. After a failure, the
+/// next span tries again.
 async fn forget_old(log: &dyn TrafficLog, forgot_in: &mut Option<Timestamp>, now: Timestamp) {
     let span = span_of(now);
     if forgot_in.replace(span) == Some(span) {
         return;
     }
-    let forgetting = log.forget(Timestamp::from(now.to_datetime() - KEPT));
+    let forgetting = log.forget(now - KEPT);
     if !matches!(timeout(WRITE_TIMEOUT, forgetting).await, Ok(Ok(()))) {
-        debug!("old traffic can't be forgotten now");
+        debug!("old traffic not deleted; trying again in the next span");
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::failure::Unavailable;
 
-    /// Never answers, or fails the first times and then keeps what is recorded.
+    /// Never answers if `hangs`. Otherwise fails `failures` times, then keeps the records.
     #[derive(Default)]
     struct Log {
         hangs: bool,
@@ -136,85 +136,98 @@ mod tests {
             if self.hangs {
                 std::future::pending::<()>().await;
             }
-            let mut failures = self.failures.lock().expect("no panic");
+            let mut failures = self.failures.lock().expect("the lock should not be poisoned");
             if *failures > 0 {
                 *failures -= 1;
-                return Err(Unavailable("away".into()));
+                return Err(Unavailable("connection refused".into()));
             }
-            self.counts.lock().expect("no panic").extend_from_slice(counts);
-            self.refused.lock().expect("no panic").extend_from_slice(refused);
+            self.counts.lock().expect("the lock should not be poisoned").extend_from_slice(counts);
+            self.refused
+                .lock()
+                .expect("the lock should not be poisoned")
+                .extend_from_slice(refused);
             Ok(())
         }
 
         async fn forget(&self, before: Timestamp) -> Result<(), Unavailable> {
-            self.forgotten.lock().expect("no panic").push(before);
+            self.forgotten.lock().expect("the lock should not be poisoned").push(before);
             Ok(())
         }
     }
 
     fn request() -> RejectedRequest {
-        let (webhook_id, at) = (WebhookId::generate(), Timestamp::now());
-        RejectedRequest { webhook_id, at, problem: "{}".into() }
+        RejectedRequest {
+            webhook_id: WebhookId::generate(),
+            at: Timestamp::now(),
+            problem: "{}".into(),
+        }
     }
 
     const ACCEPTED: Counts = Counts { accepted: 1, refused: 0, stored: 0, dead: 0 };
 
     #[tokio::test]
-    async fn a_refused_request_whose_count_was_written_before_it_is_written_all_the_same() {
-        let (log, request) = (Log::default(), request());
+    async fn a_rejected_request_is_written_even_without_new_counts() {
+        let log = Log::default();
+        let request = request();
         let mut unwritten = Unwritten::default();
         unwritten.refused.push(request.clone());
         unwritten.write(&log).await;
-        assert_eq!(*log.refused.lock().expect("no panic"), [request]);
+        assert_eq!(*log.refused.lock().expect("the lock should not be poisoned"), [request]);
     }
 
     #[tokio::test]
-    async fn counts_that_cant_be_written_are_written_later_and_once() {
+    async fn counts_of_failed_writes_are_written_later_and_once() {
         let log = Log { failures: Mutex::new(2), ..Log::default() };
-        let (id, mut unwritten) = (WebhookId::generate(), Unwritten::default());
+        let id = WebhookId::generate();
+        let mut unwritten = Unwritten::default();
         unwritten.refused.push(request());
         for _ in 0..4 {
             unwritten.count(id, ACCEPTED);
             unwritten.write(&log).await;
         }
         let three = Counts { accepted: 3, ..Counts::default() };
-        assert_eq!(*log.counts.lock().expect("no panic"), [(id, three), (id, ACCEPTED)]);
-        assert_eq!(*log.refused.lock().expect("no panic"), []);
+        assert_eq!(
+            *log.counts.lock().expect("the lock should not be poisoned"),
+            [(id, three), (id, ACCEPTED)]
+        );
+        assert_eq!(*log.refused.lock().expect("the lock should not be poisoned"), []);
     }
 
     #[tokio::test]
-    async fn what_is_older_than_thirty_days_is_forgotten_once_in_each_span() {
-        let (log, mut forgot_in) = (Log::default(), None);
-        let instant = |text: &str| Timestamp::parse(text).expect(text).timestamp;
+    async fn counts_older_than_thirty_days_are_deleted_once_per_span() {
+        let log = Log::default();
+        let mut forgot_in = None;
+        let timestamp = |text: &str| Timestamp::parse(text).expect(text).timestamp;
         for now in ["2024-08-31T11:30:00Z", "2024-08-31T11:39:59Z", "2024-08-31T11:40:01Z"] {
-            forget_old(&log, &mut forgot_in, instant(now)).await;
+            forget_old(&log, &mut forgot_in, timestamp(now)).await;
         }
-        let expected = ["2024-08-01T11:30:00Z", "2024-08-01T11:40:01Z"].map(instant);
-        assert_eq!(*log.forgotten.lock().expect("no panic"), expected);
+        let expected = ["2024-08-01T11:30:00Z", "2024-08-01T11:40:01Z"].map(timestamp);
+        assert_eq!(*log.forgotten.lock().expect("the lock should not be poisoned"), expected);
     }
 
-    /// A writer of what the test counts.
+    /// A writer, and a function that counts an accepted activity of a webhook.
     fn writer(log: &Arc<Log>) -> (TrafficWriter, impl Fn(WebhookId)) {
         let counting = Arc::new(Mutex::new(Vec::new()));
         let counted = counting.clone();
         let writer = TrafficWriter::start(log.clone(), move |unwritten| {
-            let counted = take(&mut *counted.lock().expect("no panic"));
+            let counted = take(&mut *counted.lock().expect("the lock should not be poisoned"));
             counted.into_iter().for_each(|id| unwritten.count(id, ACCEPTED));
         });
-        (writer, move |id| counting.lock().expect("no panic").push(id))
+        (writer, move |id| counting.lock().expect("the lock should not be poisoned").push(id))
     }
 
     #[tokio::test]
-    async fn what_was_counted_before_the_end_is_written_when_it_has_ended() {
-        let (log, id) = (Arc::new(Log::default()), WebhookId::generate());
+    async fn counts_from_before_the_end_are_written_by_finish() {
+        let log = Arc::new(Log::default());
+        let id = WebhookId::generate();
         let (writer, count) = writer(&log);
         count(id);
         writer.finish().await;
-        assert_eq!(*log.counts.lock().expect("no panic"), [(id, ACCEPTED)]);
+        assert_eq!(*log.counts.lock().expect("the lock should not be poisoned"), [(id, ACCEPTED)]);
     }
 
     #[tokio::test]
-    async fn a_log_that_never_answers_holds_no_end_up() {
+    async fn a_log_that_never_answers_does_not_block_finish() {
         let log = Arc::new(Log { hangs: true, ..Log::default() });
         let (writer, count) = writer(&log);
         count(WebhookId::generate());

@@ -1,4 +1,4 @@
-//! Webhooks as a gateway knows them: tokens, and the feed of changes to the registry.
+//! Webhooks in a gateway: their tokens, and the feed of changes to the registry.
 
 pub mod token;
 
@@ -11,36 +11,41 @@ use crate::timestamp::Timestamp;
 
 use token::PublicId;
 
-/// A webhook as the directory knows it.
+/// Senders post to this path with the token appended.
+pub const INGRESS_PATH: &str = "/webhooks/ingress/";
+
+/// The URL that senders post to. With a real token, the URL is a secret.
+pub fn ingress_url(public_url: &str, token: &str) -> String {
+    format!("{}{INGRESS_PATH}{token}", public_url.trim_end_matches('/'))
+}
+
+/// An entry of the webhook registry.
 #[derive(Clone, Debug)]
 pub struct WebhookRecord {
-    /// Its identifier.
     pub id: WebhookId,
-    /// The look-up key.
+    /// The registry's key.
     pub public_id: PublicId,
-    /// The hash of the secret that is valid.
     pub secret_hash: SecretHash,
-    /// The hash of the secret before the last rotation, and until when it is valid.
+    /// The hash of the secret before the last rotation, and the end of its validity.
     pub previous: Option<(SecretHash, Timestamp)>,
-    /// Whether it was revoked.
     pub revoked: bool,
 }
 
-/// What changed in the directory since a revision.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryChanges {
-    /// The newest revision that is contained.
+    /// The newest revision in `webhooks`; pass it to the next call.
     pub revision: i64,
-    /// Each webhook that changed, as it is now.
+    /// The current state of each changed webhook.
     pub webhooks: Vec<WebhookRecord>,
 }
 
-/// Where a gateway learns of webhooks.
+/// Delivers changes to the webhook registry of a gateway.
 #[async_trait]
 pub trait WebhookFeed: Send {
-    /// What changed after `revision`; 0 asks for everything. Has a deadline of its own.
+    /// Returns the changes after `revision`; 0 returns all webhooks. Implementations apply a deadline.
     async fn changes_since(&mut self, revision: i64) -> Result<RegistryChanges, Unavailable>;
 }
 
-/// Webhooks that one directory may hold, revoked ones included: some 30 MB of a gateway's memory.
+/// Maximum number of webhooks in a registry, including revoked webhooks. They take about 30 MB of a
+/// gateway's memory.
 pub const REGISTRY_WEBHOOKS_MAX: i64 = 200_000;

@@ -1,8 +1,8 @@
 //! Tokens: the secret part of a webhook's URL.
 //!
-//! A token is `tpw_<public id>_<secret><checksum>`. The public id is the look-up key and what
-//! people may see of it; of the secret only a hash is stored; the checksum refuses garbage and
-//! typing errors without a look-up.
+//! A token is `tpw_<public id>_<secret><checksum>`. The public id is the look-up key, and the only
+//! part that people see later. The store holds only a hash of the secret. The checksum rejects
+//! garbage and typing errors without a look-up.
 
 use std::fmt;
 
@@ -10,38 +10,36 @@ use crate::secret::{BASE62, SecretHash, random_base62};
 
 const PREFIX: &str = "tpw";
 const PUBLIC_ID_LEN: usize = 16;
-/// 43 characters of 62: 256 random bits, where 192 are promised.
+/// 43 base-62 characters carry 256 random bits. The promised minimum is 192.
 const SECRET_LEN: usize = 43;
-/// Six characters of 62 hold the 32 bits of a CRC.
+/// Six base-62 characters hold the 32 bits of a CRC.
 const CHECKSUM_LEN: usize = 6;
-/// The part of a token that is no secret: names the webhook in look-ups, lists and logs.
+
+/// The public part of a token: identifies the webhook in look-ups, lists and logs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicId([u8; PUBLIC_ID_LEN]);
 
-/// A well-formed token as a sender presents it. Holds no text: the secret is hashed while it is
-/// read, so that nothing that could print it is kept.
+/// A well-formed token from a sender. The secret is hashed during parsing and its text is not kept,
+/// so that no log can contain it.
 #[derive(Clone, Copy, Debug)]
 pub struct PresentedToken {
-    /// Which webhook it claims to be of.
     pub public_id: PublicId,
-    /// The hash of the secret it presents.
     pub secret_hash: SecretHash,
 }
 
-/// A newly made token, the only time its text is known.
+/// A new token. This is the only value that holds its text; the store gets `presented`.
 pub struct NewToken {
     text: String,
-    /// What is stored of it.
     pub presented: PresentedToken,
 }
 
-/// The text is no token: wrong length, alphabet, prefix or checksum.
+/// Wrong length, alphabet, prefix or checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a webhook token")]
 pub struct MalformedToken;
 
 impl PresentedToken {
-    /// Reads the token of a URL. Says nothing of whether it is valid.
+    /// Parses the token of a URL. Does not check whether a webhook has it.
     pub fn parse(text: &str) -> Result<Self, MalformedToken> {
         let (body, checksum) = text
             .len()
@@ -63,12 +61,12 @@ impl PresentedToken {
 }
 
 impl NewToken {
-    /// Makes a token for a new webhook.
+    /// Generates a token for a new webhook.
     pub fn generate() -> Self {
         Self::for_public_id(PublicId(random_base62()))
     }
 
-    /// Makes a new secret for a webhook that keeps its public id.
+    /// Generates a token with a new secret for a webhook that keeps its public id.
     pub fn for_public_id(public_id: PublicId) -> Self {
         let secret: [u8; SECRET_LEN] = random_base62();
         let secret = String::from_utf8_lossy(&secret);
@@ -78,14 +76,14 @@ impl NewToken {
         Self { presented: PresentedToken { public_id, secret_hash: SecretHash::of(&secret) }, text }
     }
 
-    /// The token's text. Whoever calls this must show it to nobody but the person who asked.
+    /// Returns the token itself: show it only to the person who requested it.
     pub fn reveal(&self) -> &str {
         &self.text
     }
 }
 
 impl PublicId {
-    /// Reads a public id, as `webhook list` shows it.
+    /// Parses a public id, as `webhook list` shows it.
     pub fn parse(text: &str) -> Result<Self, MalformedToken> {
         if !is_base62(text, PUBLIC_ID_LEN) {
             return Err(MalformedToken);
@@ -93,7 +91,6 @@ impl PublicId {
         text.as_bytes().try_into().map(Self).map_err(|_| MalformedToken)
     }
 
-    /// The text it is made of.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
     }
@@ -135,9 +132,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_token_is_read_back_as_what_is_stored_of_it() {
+    fn parsing_a_new_token_gives_the_values_to_store() {
         let token = NewToken::generate();
-        let presented = PresentedToken::parse(token.reveal()).expect("well-formed");
+        let presented =
+            PresentedToken::parse(token.reveal()).expect("a new token should be well-formed");
         assert_eq!(presented.public_id, token.presented.public_id);
         assert!(presented.secret_hash.matches(&token.presented.secret_hash));
     }
@@ -156,7 +154,7 @@ mod tests {
         for at in 0..token.reveal().len() {
             let mut bytes = token.reveal().as_bytes().to_vec();
             bytes[at] = if bytes[at] == b'a' { b'b' } else { b'a' };
-            let changed = String::from_utf8(bytes).expect("ASCII");
+            let changed = String::from_utf8(bytes).expect("the token should stay ASCII");
             assert!(PresentedToken::parse(&changed).is_err(), "position {at}");
         }
     }
@@ -171,10 +169,10 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_the_public_id_and_never_the_secret() {
+    fn debug_output_has_the_public_id_and_never_the_secret() {
         let token = NewToken::generate();
         let shown = format!("{token:?} {:?}", token.presented.secret_hash);
-        let secret = token.reveal().rsplit('_').next().expect("a secret");
+        let secret = token.reveal().rsplit('_').next().expect("the token should contain a secret");
         assert!(shown.contains(token.presented.public_id.as_str()));
         assert!(!shown.contains(&secret[..8]));
     }

@@ -1,19 +1,19 @@
-// Everything here is a comfort: each page works without it.
+// Progressive enhancement: every page works without this script.
 "use strict";
 document.documentElement.classList.add("js");
 
 const zoned = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-const TRY_AGAIN_MS = 5000;
+const RETRY_MS = 5000;
 
-// Instants in the viewer's zone; the exact one stays in the title.
+// Shows timestamps in the viewer's time zone. The exact one stays in the title.
 function localize(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     time.textContent = zoned.format(new Date(time.dateTime));
   }
 }
 
-// Rows that are kept up to date: the server sends them anew whenever they change. While nobody looks
-// there is no stream: a browser has six connections to a host.
+// Live rows: the server sends all rows whenever they change. A hidden page has no stream, because a
+// browser opens at most six connections to a host.
 function follow(body) {
   const list = body.closest("[data-list]");
   const state = document.createElement("p");
@@ -24,7 +24,7 @@ function follow(body) {
   reload.href = "";
   reload.textContent = "reload";
   let source = null;
-  let again = 0;
+  let retryTimer = 0;
 
   function open() {
     source = new EventSource(body.dataset.stream);
@@ -35,46 +35,46 @@ function follow(body) {
       body.closest(".scroll").hidden = body.rows.length === 0;
     });
     source.addEventListener("error", () => {
-      // Else the browser tries again by itself.
+      // In any other state the browser reconnects automatically.
       if (source.readyState !== EventSource.CLOSED) return;
       if (!state.hasChildNodes()) state.append("Not up to date: ", reload);
-      again = setTimeout(open, TRY_AGAIN_MS);
+      retryTimer = setTimeout(open, RETRY_MS);
     });
   }
 
-  function look() {
-    clearTimeout(again);
+  function restart() {
+    clearTimeout(retryTimer);
     source?.close();
     if (!document.hidden) open();
   }
-  document.addEventListener("visibilitychange", look);
-  look();
+  document.addEventListener("visibilitychange", restart);
+  restart();
 }
 
-// Makes the rows those that were sent, and leaves alone what is as it was: a person may be reading
-// it, or have it selected.
+// Replaces only the rows and cells that changed: a person may be reading the others, or have them
+// selected.
 function update(body, html) {
   const sent = document.createElement("tbody");
   sent.innerHTML = html;
   localize(sent);
   const focused = document.activeElement;
-  const at = focused.closest("tr");
+  const focusedRow = focused.closest("tr");
   const rows = Array.from(sent.rows);
   const ids = new Set(rows.map((row) => row.id));
   const known = new Map(Array.from(body.rows, (row) => [row.id, row]));
   for (const [id, row] of known) {
     if (!ids.has(id)) row.remove();
   }
-  let place = body.rows[0] ?? null;
+  let next = body.rows[0] ?? null;
   for (const row of rows) {
     const old = known.get(row.id);
     if (old) replaceCells(old, row);
     else row.classList.add("fresh");
-    if (old && old === place) place = place.nextElementSibling;
-    else body.insertBefore(old ?? row, place);
+    if (old && old === next) next = next.nextElementSibling;
+    else body.insertBefore(old ?? row, next);
   }
-  // What is moved or replaced loses the focus.
-  const kept = focused.isConnected ? focused : at?.querySelector("a");
+  // Moved or replaced elements lose the focus.
+  const kept = focused.isConnected ? focused : focusedRow?.querySelector("a");
   if (kept !== document.activeElement) kept?.focus({ preventScroll: true });
   const test = document.querySelector("[data-sent]");
   if (test && ids.has("a-" + test.dataset.sent)) {
@@ -88,7 +88,7 @@ function replaceCells(old, row) {
   });
 }
 
-// Browsers have navigator.clipboard over https and on this machine alone.
+// navigator.clipboard exists only over https and on localhost.
 async function copy(element) {
   try {
     await navigator.clipboard.writeText(element.textContent);
@@ -99,9 +99,9 @@ async function copy(element) {
   }
 }
 
-function enableButtons(form, are) {
+function enableButtons(form, isEnabled) {
   for (const button of form.elements) {
-    if (button.type === "submit") button.disabled = !are;
+    if (button.type === "submit") button.disabled = !isEnabled;
   }
 }
 
@@ -109,9 +109,9 @@ document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (button) {
     const label = button.dataset.label ??= button.textContent;
-    const is = await copy(document.getElementById(button.dataset.copy));
-    button.textContent = is ? "Copied" : "Not copied, but selected";
-    if (is) setTimeout(() => { button.textContent = label; }, 2000);
+    const isCopied = await copy(document.getElementById(button.dataset.copy));
+    button.textContent = isCopied ? "Copied" : "Not copied, but selected";
+    if (isCopied) setTimeout(() => { button.textContent = label; }, 2000);
   }
   const all = event.target.closest("[data-all]");
   if (all) {
@@ -119,12 +119,13 @@ document.addEventListener("click", async (event) => {
   }
 });
 
-// A form is sent once. Not before the browser has read it: a button that is disabled sends no value.
+// Prevents sending a form twice. Deferred until the browser has read the form, because a disabled
+// button sends no value.
 document.addEventListener("submit", (event) => {
   setTimeout(() => enableButtons(event.target, false));
 });
 
-// Back on a page as it was left.
+// The browser may restore a page with its buttons still disabled.
 addEventListener("pageshow", () => {
   for (const form of document.forms) enableButtons(form, true);
 });

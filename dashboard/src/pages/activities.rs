@@ -1,25 +1,29 @@
-//! Activities: newest first, by project, webhook, member and time, with a search of the titles.
+//! Activities, newest first, filtered by project, webhook, member and time; with a search in titles.
+
+use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
-use trailpad_common::admin::{ActivityQueries, ActivityQuery, ActivityScope, ListedActivity};
+use trailpad_common::admin::{
+    ActivityQueries, ActivityQuery, ActivityScope, Cursor, ListedActivity,
+};
 use trailpad_common::id::ActivityId;
 use trailpad_common::timestamp::Timestamp;
 
 use super::live_rows;
 use super::pretty::pretty;
-use super::search::{Found, Wanted, search};
+use super::search::{Criteria, Found, search};
 use crate::error::PageError;
 use crate::fields::Fields;
-use crate::layout::{Place, choices, empty, page, time};
+use crate::layout::{Tab, empty, first_options, page, time};
 use crate::session::Viewer;
-use crate::state::{Dashboard, seconds_from_now};
+use crate::state::Dashboard;
 
 const PAGE_ROWS: u32 = 50;
 const FILTERS: [&str; 6] = ["project", "webhook", "member", "window", "before", "q"];
 const TITLE_CHARS_MAX: usize = 200;
-/// Times to choose from: the name in the query, its seconds, and what people read.
-const WINDOWS: [(&str, i64, &str); 4] = [
+/// Time ranges: the name in the query, the seconds, and the label.
+const WINDOWS: [(&str, u64, &str); 4] = [
     ("1h", 3_600, "the last hour"),
     ("24h", 86_400, "the last 24 hours"),
     ("7d", 604_800, "the last 7 days"),
@@ -33,52 +37,52 @@ pub async fn list(
     request: HttpRequest,
 ) -> Result<HttpResponse, PageError> {
     let fields = Fields::parse(request.query_string().as_bytes());
-    let (query, wanted) = query(&viewer, &fields)?;
-    let found = match wanted.is_all() {
-        true => page_of(&*dashboard.stores.arrivals, &query).await?,
-        false => search(&*dashboard.stores.arrivals, &query, &wanted).await?,
+    let (query, criteria) = query(&viewer, &fields)?;
+    let queries = &*dashboard.administration;
+    let found = if criteria.is_empty() {
+        page_of(queries, &query).await?
+    } else {
+        search(queries, &query, &criteria).await?
     };
     let filters = filters(&dashboard, &viewer, &fields).await?;
     let is_filtered = FILTERS.iter().any(|name| fields.get(name).is_some());
     let title = if is_filtered { "No activity matches" } else { "No activity yet" };
     let hint = html! {
-        @if is_filtered { "Choose less, or a longer time." }
+        @if is_filtered { "Use fewer filters or a longer time range." }
         @else { "Create a webhook under " a href="/settings/integrations" { "Workspace Settings › Integrations" } " and post one to its URL." }
     };
-    let is_live = query.after.is_none() && query.until.is_none() && wanted.is_all();
+    let is_live = query.after.is_none() && query.until.is_none() && criteria.is_empty();
     let stream = is_live.then(|| format!("/activities/stream?{}", fields.with("after", None)));
-    let older = |place| format!("/activities?{}", fields.with("after", Some(&format_place(place))));
+    let older =
+        |cursor: Cursor| format!("/activities?{}", fields.with("after", Some(&cursor.to_string())));
     let is_full = found.activities.len() == PAGE_ROWS as usize;
     let body = html! {
         h1 { "Activities" }
         (filters)
         (list_of(&found.activities, stream.as_deref(), (title, &hint)))
-        @if let Some((at, _)) = found.looked_down_to.filter(|_| !is_full) {
+        @if let Some(Cursor { at, .. }) = found.scanned_to.filter(|_| !is_full) {
             p.soft { "Searched what was received down to " (time(at)) "." }
         }
         nav.pager aria-label="Pages" {
             @if query.after.is_some() { a href=(format!("/activities?{}", fields.with("after", None))) { "← Newest" } } @else { span {} }
-            @if let Some(place) = found.looked_down_to {
-                a href=(older(place)) rel="next" { @if is_full { "Older →" } @else { "Search further back →" } }
+            @if let Some(cursor) = found.scanned_to {
+                a href=(older(cursor)) rel="next" { @if is_full { "Older →" } @else { "Search further back →" } }
             }
         }
     };
-    Ok(page(&viewer, Place::Activities, "Activities", &body))
+    Ok(page(&viewer, Tab::Activities, "Activities", &body))
 }
 
-/// A page, and where the next one begins.
-async fn page_of(
-    arrivals: &dyn ActivityQueries,
-    query: &ActivityQuery,
-) -> Result<Found, PageError> {
-    // One more than is shown: it tells whether there is another page.
+/// One page, with the cursor of the next.
+async fn page_of(queries: &dyn ActivityQueries, query: &ActivityQuery) -> Result<Found, PageError> {
+    // One row more than shown, to know whether another page exists.
     let one_more = ActivityQuery { limit: query.limit + 1, ..query.clone() };
-    let mut activities = arrivals.page(&one_more).await?;
+    let mut activities = queries.page(&one_more).await?;
     let has_more = activities.len() > query.limit as usize;
     activities.truncate(query.limit as usize);
     let last = activities.last().filter(|_| has_more);
-    let looked_down_to = last.map(|last| (last.received_at, last.id));
-    Ok(Found { activities, looked_down_to })
+    let scanned_to = last.map(|last| Cursor { at: last.received_at, id: last.id });
+    Ok(Found { activities, scanned_to })
 }
 
 /// `GET /activities/stream`
@@ -88,10 +92,11 @@ pub async fn stream(
     request: HttpRequest,
 ) -> Result<HttpResponse, PageError> {
     let fields = Fields::parse(request.query_string().as_bytes());
-    let (query, wanted) = query(&viewer, &fields)?;
-    match wanted.is_all() {
-        true => live_rows::of(dashboard, viewer, ActivityQuery { after: None, ..query }),
-        false => Err(PageError::NotFound),
+    let (query, criteria) = query(&viewer, &fields)?;
+    if criteria.is_empty() {
+        live_rows::of(dashboard, viewer, ActivityQuery { after: None, ..query })
+    } else {
+        Err(PageError::NotFound)
     }
 }
 
@@ -102,8 +107,8 @@ pub async fn show(
     id: web::Path<String>,
 ) -> Result<HttpResponse, PageError> {
     let id: ActivityId = id.parse().map_err(|_| PageError::NotFound)?;
-    let activity = dashboard.stores.arrivals.activity(viewer.workspace(), id).await?;
-    let webhook = dashboard.stores.admin.webhook(activity.webhook_id).await?;
+    let activity = dashboard.administration.activity(viewer.workspace(), id).await?;
+    let webhook = dashboard.administration.webhook(activity.webhook_id).await?;
     let body = html! {
         p { a href="/activities" { "← Activities" } }
         h1 { (activity.title) }
@@ -126,10 +131,10 @@ pub async fn show(
             pre tabindex="0" { code { (pretty(metadata.get())) } }
         }
     };
-    Ok(page(&viewer, Place::Activities, &activity.title, &body))
+    Ok(page(&viewer, Tab::Activities, &activity.title, &body))
 }
 
-/// The list, or what to do while it is empty; kept up to date by a stream, if there is one.
+/// The table of activities, or `hint` if it is empty. A `stream` keeps it up to date.
 pub fn list_of(
     activities: &[ListedActivity],
     stream: Option<&str>,
@@ -147,7 +152,6 @@ pub fn list_of(
     } }
 }
 
-/// The rows alone.
 pub fn rows(activities: &[ListedActivity]) -> Markup {
     html! { @for activity in activities { tr id=(format!("a-{}", activity.id)) {
         td { (time(activity.received_at)) }
@@ -164,7 +168,7 @@ async fn filters(
     viewer: &Viewer,
     fields: &Fields,
 ) -> Result<Markup, PageError> {
-    let admin = &dashboard.stores.admin;
+    let admin = &dashboard.administration;
     let projects = admin.projects(viewer.workspace()).await?;
     let webhooks = admin.webhooks(Some(viewer.workspace())).await?;
     let members = admin.members(viewer.workspace()).await?;
@@ -172,7 +176,7 @@ async fn filters(
         let chosen = fields.get(name);
         html! { select name=(name) {
             option value="" { (all) }
-            @for (value, text) in choices(&list, |(value, _)| chosen == Some(value)) {
+            @for (value, text) in first_options(&list, |(value, _)| chosen == Some(value)) {
                 option value=(value) selected[chosen == Some(value)] { (text) }
             }
         } }
@@ -195,9 +199,10 @@ async fn filters(
     })
 }
 
-/// What a query string asks for: the scope that leaves the least, and what to look for in it.
-fn query(viewer: &Viewer, fields: &Fields) -> Result<(ActivityQuery, Wanted), PageError> {
-    let (project, member) = (fields.id("project")?, fields.id("member")?);
+/// Parses the query string: the most selective scope, and the criteria to search for within it.
+fn query(viewer: &Viewer, fields: &Fields) -> Result<(ActivityQuery, Criteria), PageError> {
+    let project = fields.id("project")?;
+    let member = fields.id("member")?;
     let (scope, project_id, member_id) = match (fields.id("webhook")?, member, project) {
         (Some(id), _, _) => (ActivityScope::Webhook(id), project, member),
         (None, Some(id), _) => (ActivityScope::Member(id), project, None),
@@ -209,31 +214,18 @@ fn query(viewer: &Viewer, fields: &Fields) -> Result<(ActivityQuery, Wanted), Pa
     let window = fields.get("window").and_then(|name| WINDOWS.iter().find(|known| known.0 == name));
     let query = ActivityQuery {
         scope,
-        from: window.map(|(_, seconds, _)| seconds_from_now(-seconds)),
-        until: fields.get("before").map(day_began).transpose()?,
-        after: fields.get("after").map(parse_place).transpose()?,
+        from: window.map(|(_, seconds, _)| Timestamp::now() - Duration::from_secs(*seconds)),
+        until: fields.get("before").map(start_of_day).transpose()?,
+        after: fields.cursor("after")?,
         ..ActivityQuery::of(viewer.workspace(), PAGE_ROWS)
     };
-    Ok((query, Wanted { project_id, member_id, title: title.map(|text| text.to_lowercase()) }))
+    Ok((query, Criteria { project_id, member_id, title: title.map(|text| text.to_lowercase()) }))
 }
 
 /// Midnight of a day such as `2024-08-03`, in UTC.
-fn day_began(day: &str) -> Result<Timestamp, PageError> {
+fn start_of_day(day: &str) -> Result<Timestamp, PageError> {
     let parsed = Timestamp::parse(&format!("{day}T00:00:00Z"));
     parsed.map(|parsed| parsed.timestamp).map_err(|_| {
-        PageError::Refused("That is not a day: go back and write one such as 2024-08-03".into())
+        PageError::Rejected("That is not a day: go back and write one such as 2024-08-03".into())
     })
-}
-
-/// Where the next page begins, in a link.
-pub fn format_place((at, id): (Timestamp, ActivityId)) -> String {
-    format!("{}.{id}", at.unix_micros())
-}
-
-pub fn parse_place(text: &str) -> Result<(Timestamp, ActivityId), PageError> {
-    let parse = || {
-        let (micros, id) = text.split_once('.')?;
-        Some((Timestamp::from_unix_micros(micros.parse().ok()?), id.parse().ok()?))
-    };
-    parse().ok_or(PageError::NotFound)
 }

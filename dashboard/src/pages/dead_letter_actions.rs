@@ -1,10 +1,10 @@
-//! Replaying and discarding dead letters: those that are selected, or all that match.
+//! Replays and discards dead letters: the selected ones, or all that match the filter.
 
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpResponse, web};
-use trailpad_common::admin::DeadLetterFilter;
 use trailpad_common::admin::replay::{PageOutcome, ReplayError, discard_page, replay_page};
+use trailpad_common::admin::{Cursor, DeadLetterFilter};
 use trailpad_common::id::ActivityId;
 use trailpad_common::timestamp::Timestamp;
 
@@ -17,13 +17,13 @@ use crate::session::{SignedForm, Viewer};
 use crate::state::{Dashboard, PUBLISH_TIMEOUT};
 
 const SELECTED_MAX: usize = 50;
-/// What is begun in one click; the list then shows what is left.
+/// No step starts after this time; the list then shows the remaining dead letters.
 const WORKING_MAX: Duration = Duration::from_secs(5);
-/// Few, because each may have a payload of a quarter of a megabyte.
+/// Few, because each payload may have a quarter of a megabyte.
 const STEP_LETTERS: u32 = 50;
 
 #[derive(Clone, Copy)]
-enum What {
+enum Operation {
     Replay,
     Discard,
 }
@@ -31,23 +31,24 @@ enum What {
 /// `POST /dead-letters`
 pub async fn act(
     dashboard: web::Data<Dashboard>,
-    post: SignedForm,
+    form: SignedForm,
 ) -> Result<HttpResponse, PageError> {
-    let SignedForm { viewer, fields } = &post;
+    let SignedForm { viewer, fields } = &form;
     viewer.must_manage()?;
     let query = Fields::parse(fields.raw("query").as_bytes());
-    let (what, filters) = match fields.raw("do") {
-        "replay" => (What::Replay, selected(viewer, fields)?),
-        "discard" => (What::Discard, selected(viewer, fields)?),
-        "replay-all" => (What::Replay, vec![matching(viewer, fields, &query)?]),
-        "discard-all" => (What::Discard, vec![matching(viewer, fields, &query)?]),
+    let (operation, filters) = match fields.raw("do") {
+        "replay" => (Operation::Replay, selected(viewer, fields)?),
+        "discard" => (Operation::Discard, selected(viewer, fields)?),
+        "replay-all" => (Operation::Replay, vec![matching(viewer, fields, &query)?]),
+        "discard-all" => (Operation::Discard, vec![matching(viewer, fields, &query)?]),
         _ => return Err(PageError::NotFound),
     };
-    let (began, mut total) = (Instant::now(), PageOutcome::default());
+    let began = Instant::now();
+    let mut total = PageOutcome::default();
     for filter in &filters {
         let mut after = None;
         while began.elapsed() < WORKING_MAX {
-            let page = step(&dashboard, viewer, what, filter, after).await?;
+            let page = step(&dashboard, viewer, operation, filter, after).await?;
             total.done += page.done;
             total.unreadable += page.unreadable;
             after = page.next;
@@ -56,19 +57,19 @@ pub async fn act(
             }
         }
     }
-    let done = match what {
-        What::Replay => format!("replayed.{}.{}", total.done, total.unreadable),
-        What::Discard => format!("discarded.{}.0", total.done),
+    let outcome = match operation {
+        Operation::Replay => format!("replayed.{}.{}", total.done, total.unreadable),
+        Operation::Discard => format!("discarded.{}.0", total.done),
     };
-    Ok(redirect(&format!("/dead-letters?{}", query.with("done", Some(&done)))))
+    Ok(redirect(&format!("/dead-letters?{}", query.with("done", Some(&outcome)))))
 }
 
-/// Each that is selected, if it is one of this workspace.
+/// A filter for each selected dead letter, limited to the viewer's workspace.
 fn selected(viewer: &Viewer, fields: &Fields) -> Result<Vec<DeadLetterFilter>, PageError> {
     let ids: Result<Vec<ActivityId>, _> = fields.all("id").map(str::parse).collect();
     let ids = ids.map_err(|_| PageError::NotFound)?;
     if ids.is_empty() {
-        return Err(PageError::Refused(
+        return Err(PageError::Rejected(
             "Nothing is selected: go back and tick the dead letters you mean".into(),
         ));
     }
@@ -76,7 +77,7 @@ fn selected(viewer: &Viewer, fields: &Fields) -> Result<Vec<DeadLetterFilter>, P
     Ok(ids.into_iter().take(SELECTED_MAX).map(of).collect())
 }
 
-/// All that matched when the page was made; what died since nobody has seen.
+/// All that matched when the page was rendered; nobody has seen later ones.
 fn matching(
     viewer: &Viewer,
     fields: &Fields,
@@ -90,33 +91,35 @@ fn matching(
 async fn step(
     dashboard: &Dashboard,
     viewer: &Viewer,
-    what: What,
+    operation: Operation,
     filter: &DeadLetterFilter,
-    after: Option<(Timestamp, ActivityId)>,
+    after: Option<Cursor>,
 ) -> Result<PageOutcome, PageError> {
-    let (store, by) = (&*dashboard.stores.dead_letters, viewer.person.email.as_str());
-    match what {
-        What::Discard => Ok(discard_page(store, filter, after, STEP_LETTERS, by).await?),
-        What::Replay => {
+    let store = &*dashboard.administration;
+    let by = viewer.identity.email.as_str();
+    match operation {
+        Operation::Discard => Ok(discard_page(store, filter, after, STEP_LETTERS, by).await?),
+        Operation::Replay => {
             let mut publisher = dashboard.publisher()?;
             let replaying = replay_page(store, &mut *publisher, filter, after, STEP_LETTERS, by);
             match tokio::time::timeout(PUBLISH_TIMEOUT, replaying).await {
                 Ok(Ok(page)) => Ok(page),
                 Ok(Err(ReplayError::Admin(error))) => Err(error.into()),
                 Ok(Err(ReplayError::Publish(error))) => Err(error.into()),
-                Err(_) => Err(PageError::Away("The queue did not confirm in time".into())),
+                Err(_) => Err(PageError::Unavailable("The queue did not confirm in time".into())),
             }
         }
     }
 }
 
-/// `replayed.12.0` in words; anything else is nothing of ours.
-pub fn done_sentence(text: &str) -> Option<String> {
-    let (what, counts) = text.split_once('.')?;
+/// Turns an outcome such as `replayed.12.0` into a sentence. Unknown values are ignored.
+pub fn outcome_sentence(text: &str) -> Option<String> {
+    let (operation, counts) = text.split_once('.')?;
     let (done, unreadable) = counts.split_once('.')?;
-    let (done, unreadable): (u64, u64) = (done.parse().ok()?, unreadable.parse().ok()?);
+    let done: u64 = done.parse().ok()?;
+    let unreadable: u64 = unreadable.parse().ok()?;
     let count = counted(done, "dead letter was", "dead letters were");
-    let mut sentence = match what {
+    let mut sentence = match operation {
         _ if done == 0 && unreadable == 0 => "None of them was open any more.".to_owned(),
         "replayed" => {
             format!("{count} replayed: each is stored shortly, or comes back here with its reason.")

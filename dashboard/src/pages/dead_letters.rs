@@ -1,18 +1,17 @@
-//! Dead letters, for owners and admins: list, look, replay, discard.
+//! Dead letters, for owners and admins: list, show, replay, discard.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
-use trailpad_common::admin::{DeadLetterFilter, DeadLetterState, Page, StoredDeadLetter};
+use trailpad_common::admin::{Cursor, DeadLetterFilter, DeadLetterState, Page, StoredDeadLetter};
 use trailpad_common::failure::Reason;
 use trailpad_common::id::WebhookId;
 use trailpad_common::timestamp::Timestamp;
 
-use super::activities::{format_place, parse_place};
-use super::dead_letter_actions::done_sentence;
+use super::dead_letter_actions::outcome_sentence;
 use super::pretty::pretty;
 use crate::error::PageError;
 use crate::fields::Fields;
-use crate::layout::{COUNT_MAX, Place, at_most, choices, csrf, empty, notice, page, time};
+use crate::layout::{COUNT_MAX, Tab, at_most, csrf, empty, first_options, notice, page, time};
 use crate::session::Viewer;
 use crate::state::Dashboard;
 
@@ -26,10 +25,11 @@ pub async fn list(
 ) -> Result<HttpResponse, PageError> {
     viewer.must_manage()?;
     let fields = Fields::parse(request.query_string().as_bytes());
-    let (filter, store) = (filter(&viewer, &fields)?, &dashboard.stores.dead_letters);
-    // Taken before the list is read.
+    let filter = filter(&viewer, &fields)?;
+    let store = &dashboard.administration;
+    // Taken before the list is read: an action on all must not include newer ones.
     let seen = Timestamp::now();
-    let after = fields.get("after").map(parse_place).transpose()?;
+    let after = fields.cursor("after")?;
     let wanted = Page { after, limit: PAGE_ROWS + 1, with_payload: false };
     let mut letters = store.dead_letters(&filter, wanted).await?;
     let has_more = letters.len() > PAGE_ROWS as usize;
@@ -37,16 +37,16 @@ pub async fn list(
     let open = DeadLetterFilter { with_ended: false, ..filter };
     let count = store.count_dead_letters(&open, COUNT_MAX).await?;
     let older = letters.last().filter(|_| has_more);
-    let older = older.map(|last| format_place((last.dead_at, last.id)));
+    let older = older.map(|last| Cursor { at: last.dead_at, id: last.id }.to_string());
     let filters = filters(&dashboard, &viewer, &fields).await?;
     let body = html! {
         h1 { "Dead letters" }
         p.soft { "Activities that could not be stored. Mend the cause, then replay them: a replayed activity keeps its id, so nothing is stored twice." }
-        @if let Some(done) = fields.get("done").and_then(done_sentence) { (notice(&done)) }
+        @if let Some(outcome) = fields.get("done").and_then(outcome_sentence) { (notice(&outcome)) }
         (filters)
         @if letters.is_empty() {
             @if ["webhook", "reason", "member"].iter().any(|name| fields.get(name).is_some()) {
-                (empty("No dead letter matches", &html! { "Choose less, or look at ended ones too." }))
+                (empty("No dead letter matches", &html! { "Use fewer filters, or include closed ones." }))
             } @else {
                 (empty("There are no dead letters", &html! { "Everything that was accepted is stored, or on its way: what fails is tried again, by default for eleven minutes, before it comes here." }))
             }
@@ -76,7 +76,7 @@ pub async fn list(
             @if let Some(older) = older { a href=(format!("/dead-letters?{}", fields.with("after", Some(&older)))) rel="next" { "Older →" } }
         }
     };
-    Ok(page(&viewer, Place::DeadLetters, "Dead letters", &body))
+    Ok(page(&viewer, Tab::DeadLetters, "Dead letters", &body))
 }
 
 /// `GET /dead-letters/{id}`
@@ -92,10 +92,10 @@ pub async fn show(
         ..of_workspace(&viewer)
     };
     let wanted = Page { after: None, limit: 1, with_payload: true };
-    let letters = dashboard.stores.dead_letters.dead_letters(&filter, wanted).await?;
+    let letters = dashboard.administration.dead_letters(&filter, wanted).await?;
     let letter = letters.into_iter().next().ok_or(PageError::NotFound)?;
     let payload = letter.payload.as_deref().unwrap_or_default();
-    let is_stored = dashboard.stores.arrivals.activity(viewer.workspace(), letter.id).await.is_ok();
+    let is_stored = dashboard.administration.activity(viewer.workspace(), letter.id).await.is_ok();
     let body = html! {
         p { a href="/dead-letters" { "← Dead letters" } }
         h1 { "Dead letter" }
@@ -108,7 +108,7 @@ pub async fn show(
             @if let Some(external_id) = &letter.external_id { dt { "External id" } dd { code { (external_id) } } }
             @if let Some(webhook) = letter.webhook_id { dt { "Webhook" } dd { a href=(format!("/webhooks/{webhook}")) { "the webhook" } } }
             @if let Some(at) = letter.received_at { dt { "Received" } dd { (time(at)) } }
-            dt { "Given up" } dd { (time(letter.dead_at)) }
+            dt { "Failed at" } dd { (time(letter.dead_at)) }
             dt { "Id" } dd { code { (letter.id) } }
         } }
         @match letter.state {
@@ -119,22 +119,22 @@ pub async fn show(
                 button.plain name="do" value="discard" { "Discard" }
             },
             DeadLetterState::Replayed => p { "It was given to the queue once more: it is stored shortly, or comes back here with its reason." },
-            DeadLetterState::Discarded => p { "Somebody decided that it is not wanted." },
+            DeadLetterState::Discarded => p { "Discarded by a member." },
             DeadLetterState::Settled if is_stored => p { a href=(format!("/activities/{}", letter.id)) { "See the stored activity" } },
             DeadLetterState::Settled => p { "Another activity with the same external id is stored in its place." },
         }
         h2 { "Payload" }
         pre tabindex="0" { code { (pretty(&String::from_utf8_lossy(payload))) } }
     };
-    Ok(page(&viewer, Place::DeadLetters, "Dead letter", &body))
+    Ok(page(&viewer, Tab::DeadLetters, "Dead letter", &body))
 }
 
-/// The open ones of the viewer's workspace.
+/// Matches the open dead letters of the viewer's workspace.
 pub fn of_workspace(viewer: &Viewer) -> DeadLetterFilter {
     DeadLetterFilter { workspace_id: Some(viewer.workspace()), ..DeadLetterFilter::default() }
 }
 
-/// What a query string asks for.
+/// Parses the query string.
 pub fn filter(viewer: &Viewer, fields: &Fields) -> Result<DeadLetterFilter, PageError> {
     Ok(DeadLetterFilter {
         webhook_id: fields.id("webhook")?,
@@ -150,13 +150,14 @@ async fn filters(
     viewer: &Viewer,
     fields: &Fields,
 ) -> Result<Markup, PageError> {
-    let webhooks = dashboard.stores.admin.webhooks(Some(viewer.workspace())).await?;
-    let (webhook, reason) = (fields.id::<WebhookId>("webhook")?, fields.get("reason"));
+    let webhooks = dashboard.administration.webhooks(Some(viewer.workspace())).await?;
+    let webhook = fields.id::<WebhookId>("webhook")?;
+    let reason = fields.get("reason");
     Ok(html! {
         form.row method="get" action="/dead-letters" role="search" {
             label { "Webhook" select name="webhook" {
                 option value="" { "All webhooks" }
-                @for w in choices(&webhooks, |w| Some(w.id) == webhook) { option value=(w.id) selected[Some(w.id) == webhook] { (w.name) } }
+                @for w in first_options(&webhooks, |w| Some(w.id) == webhook) { option value=(w.id) selected[Some(w.id) == webhook] { (w.name) } }
             } }
             label { "Reason" select name="reason" {
                 option value="" { "All reasons" }
@@ -175,7 +176,7 @@ fn table(letters: &[StoredDeadLetter]) -> Markup {
     html! { div.scroll { table {
         thead { tr {
             th scope="col" { input.js-only type="checkbox" data-all="id" aria-label="Select all of this page"; }
-            th scope="col" { "Given up" } th scope="col" { "Reason" } th scope="col" { "Error" }
+            th scope="col" { "Failed at" } th scope="col" { "Reason" } th scope="col" { "Error" }
             th scope="col" { "Member" } th scope="col" { "Attempts" } th scope="col" { "State" }
         } }
         tbody { @for letter in letters { tr {

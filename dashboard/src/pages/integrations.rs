@@ -1,4 +1,4 @@
-//! Workspace Settings › Integrations › Custom Webhooks: the list, and making a new one.
+//! Workspace Settings › Integrations › Custom Webhooks: the list, and creating a webhook.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,13 @@ use maud::{Markup, html};
 use trailpad_common::admin::{NewWebhook, Traffic, Webhook};
 use trailpad_common::id::WebhookId;
 use trailpad_common::timestamp::Timestamp;
+use trailpad_common::webhook::ingress_url;
 use trailpad_common::webhook::token::NewToken;
 
 use super::snippets;
-use crate::chart::{Day, day_began};
+use crate::chart::{Day, chart_start};
 use crate::error::PageError;
-use crate::layout::{Place, csrf, empty, not_all_shown, page, shown, time};
+use crate::layout::{Tab, csrf, empty, first_rows, page, time, truncation_warning};
 use crate::session::{SignedForm, Viewer};
 use crate::state::Dashboard;
 
@@ -21,14 +22,15 @@ pub async fn list(
     dashboard: web::Data<Dashboard>,
     viewer: Viewer,
 ) -> Result<HttpResponse, PageError> {
-    let (stores, now) = (&dashboard.stores, Timestamp::now());
+    let administration = &dashboard.administration;
+    let now = Timestamp::now();
     let workspace_id = viewer.workspace();
-    let webhooks = stores.admin.webhooks(Some(viewer.workspace())).await?;
+    let webhooks = administration.webhooks(Some(viewer.workspace())).await?;
     let last: HashMap<WebhookId, Timestamp> =
-        stores.arrivals.last_activities(workspace_id).await?.into_iter().collect();
-    let ids: Vec<WebhookId> = shown(&webhooks).iter().map(|webhook| webhook.id).collect();
+        administration.last_activities(workspace_id).await?.into_iter().collect();
+    let ids: Vec<WebhookId> = first_rows(&webhooks).iter().map(|webhook| webhook.id).collect();
     let mut traffic: HashMap<WebhookId, Vec<Traffic>> = HashMap::new();
-    for part in stores.arrivals.traffic(workspace_id, &ids, day_began(now)).await? {
+    for part in administration.traffic(workspace_id, &ids, chart_start(now)).await? {
         traffic.entry(part.webhook_id).or_default().push(part);
     }
     let day = |id| Day::of(traffic.get(&id).into_iter().flatten(), now);
@@ -38,7 +40,7 @@ pub async fn list(
             @if viewer.manages() { a.button href="/settings/integrations/new" { "Create New Webhook" } }
         }
         p.soft { "Any tool can post activities to a webhook’s URL." }
-        (not_all_shown(&webhooks, "trailpad webhook list"))
+        (truncation_warning(&webhooks, "trailpad webhook list"))
         @if webhooks.is_empty() {
             (empty("There is no webhook yet", &html! {
                 @if viewer.manages() { "Create one, and post your first activity to its URL." }
@@ -51,7 +53,7 @@ pub async fn list(
                     th scope="col" { "Public id" } th scope="col" { "Last activity" }
                     th scope="col" { "Last 24 hours" } th scope="col" { "Status" }
                 } }
-                tbody { @for webhook in shown(&webhooks) { tr {
+                tbody { @for webhook in first_rows(&webhooks) { tr {
                     td { a href=(format!("/webhooks/{}", webhook.id)) { (webhook.name) } }
                     td { (webhook.project) }
                     td { (webhook.creator) }
@@ -63,7 +65,7 @@ pub async fn list(
             } }
         }
     };
-    Ok(page(&viewer, Place::Integrations, "Integrations", &body))
+    Ok(page(&viewer, Tab::Integrations, "Integrations", &body))
 }
 
 /// `GET /settings/integrations/new`
@@ -72,7 +74,7 @@ pub async fn new(
     viewer: Viewer,
 ) -> Result<HttpResponse, PageError> {
     viewer.must_manage()?;
-    let projects = dashboard.stores.admin.projects(viewer.workspace()).await?;
+    let projects = dashboard.administration.projects(viewer.workspace()).await?;
     let body = html! {
         h2 { "Create New Webhook" }
         @if projects.is_empty() {
@@ -81,7 +83,7 @@ pub async fn new(
             form.stack method="post" action="/settings/integrations" {
                 (csrf(&viewer))
                 label { "Project"
-                    select name="project" required { @for project in shown(&projects) { option value=(project.id) { (project.name) } } }
+                    select name="project" required { @for project in first_rows(&projects) { option value=(project.id) { (project.name) } } }
                 }
                 label { "Name"
                     span.hint { "For example: My Custom CRM" }
@@ -91,39 +93,39 @@ pub async fn new(
             }
         }
     };
-    Ok(page(&viewer, Place::Integrations, "Create New Webhook", &body))
+    Ok(page(&viewer, Tab::Integrations, "Create New Webhook", &body))
 }
 
 /// `POST /settings/integrations`
 pub async fn create(
     dashboard: web::Data<Dashboard>,
-    post: SignedForm,
+    form: SignedForm,
 ) -> Result<HttpResponse, PageError> {
-    let viewer = &post.viewer;
+    let viewer = &form.viewer;
     viewer.must_manage()?;
     let token = NewToken::generate();
     let new = NewWebhook {
         workspace_id: viewer.workspace(),
-        project_id: post.fields.id("project")?.ok_or(PageError::NotFound)?,
-        name: post.fields.name("name", "A webhook")?,
-        creator_id: viewer.person.member_id,
+        project_id: form.fields.id("project")?.ok_or(PageError::NotFound)?,
+        name: form.fields.name("name", "A webhook")?,
+        creator_id: viewer.identity.member_id,
         token: token.presented,
     };
-    let webhook = dashboard.stores.admin.create_webhook(&new).await?;
+    let webhook = dashboard.administration.create_webhook(&new).await?;
     Ok(new_url(&dashboard, viewer, &webhook, &token, "is ready"))
 }
 
-/// The page that shows a URL with its token: this once, in the answer to the form itself.
+/// The page that shows a URL with its token, only once: in the response to the form.
 pub fn new_url(
     dashboard: &Dashboard,
     viewer: &Viewer,
     webhook: &Webhook,
     token: &NewToken,
-    what: &str,
+    outcome: &str,
 ) -> HttpResponse {
-    let url = format!("{}/webhooks/ingress/{}", dashboard.ingress_url, token.reveal());
+    let url = ingress_url(&dashboard.ingress_url, token.reveal());
     let body = html! {
-        h2 { (webhook.name) " " (what) }
+        h2 { (webhook.name) " " (outcome) }
         section.card aria-label="The webhook's URL" {
             p.strong { "Its URL, shown this once" }
             div.secret {
@@ -143,10 +145,10 @@ pub fn new_url(
             a.button.plain href=(format!("/webhooks/{}", webhook.id)) { "See what arrives" }
         }
     };
-    page(viewer, Place::Integrations, &webhook.name, &body)
+    page(viewer, Tab::Integrations, &webhook.name, &body)
 }
 
-/// Publishes an activity as any other.
+/// The button that publishes a test activity through the queue, like any other.
 pub fn test_button(viewer: &Viewer, webhook: &Webhook) -> Markup {
     html! {
         form method="post" action=(format!("/webhooks/{}/test", webhook.id)) {
@@ -156,7 +158,6 @@ pub fn test_button(viewer: &Viewer, webhook: &Webhook) -> Markup {
     }
 }
 
-/// Whether it takes activities.
 pub fn status(webhook: &Webhook) -> Markup {
     match webhook.revoked_at {
         None => html! { span.badge.good { "active" } },

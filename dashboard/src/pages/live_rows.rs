@@ -1,5 +1,5 @@
-//! Rows that stay up to date: server-sent events (HTML standard, 9.2). Each second the first page
-//! is read again, and sent if it is another than before; so what a replay stored shows too.
+//! Live rows over server-sent events (HTML standard, 9.2). Reads the first page again each second, and
+//! sends it if it changed. So activities stored by a replay appear too.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,9 +17,10 @@ use crate::error::PageError;
 use crate::session::Viewer;
 use crate::state::Dashboard;
 
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// So often something is sent though nothing changed: it shows whether anybody still listens.
-const SILENT_LOOKS_MAX: u32 = 15;
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// After this many polls without a change, a comment is sent: it shows whether the browser is still
+/// connected.
+const SILENT_POLLS_MAX: u32 = 15;
 
 struct LiveRows {
     dashboard: web::Data<Dashboard>,
@@ -27,11 +28,11 @@ struct LiveRows {
     query: ActivityQuery,
     ticks: Interval,
     shown: Option<String>,
-    silent_looks: u32,
+    silent_polls: u32,
     _permit: OwnedSemaphorePermit,
 }
 
-/// The stream of a query's first page.
+/// Streams the first page of a query.
 pub fn of(
     dashboard: web::Data<Dashboard>,
     viewer: Viewer,
@@ -39,45 +40,45 @@ pub fn of(
 ) -> Result<HttpResponse, PageError> {
     let permit = dashboard.streams.clone().try_acquire_owned();
     let permit =
-        permit.map_err(|_| PageError::Away("Too many pages are kept up to date".into()))?;
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
+        permit.map_err(|_| PageError::Unavailable("Too many pages are kept up to date".into()))?;
+    let mut ticks = tokio::time::interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let looking =
-        LiveRows { dashboard, viewer, query, ticks, shown: None, silent_looks: 0, _permit: permit };
-    let events = stream::unfold(looking, async |mut looking| {
-        let event = looking.next().await?;
-        Some((Ok::<_, Infallible>(event), looking))
+    let live_rows =
+        LiveRows { dashboard, viewer, query, ticks, shown: None, silent_polls: 0, _permit: permit };
+    let events = stream::unfold(live_rows, async |mut live_rows| {
+        let event = live_rows.next().await?;
+        Some((Ok::<_, Infallible>(event), live_rows))
     });
     Ok(HttpResponse::Ok().content_type("text/event-stream").streaming(Box::pin(events)))
 }
 
 impl LiveRows {
-    /// The next event; none: the session or the dashboard has ended.
+    /// The next event; `None` once the session or the dashboard has ended.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             tokio::select! {
                 _ = self.ticks.tick() => {}
                 () = self.dashboard.lifecycle.reached(Phase::Draining) => return None,
             }
-            let stores = &self.dashboard.stores;
-            // A store that is away is asked again.
-            if let Ok(None) = stores.sign_in.session(self.viewer.session).await {
+            let administration = &self.dashboard.administration;
+            // While the store is unavailable, the stream stays open.
+            if let Ok(None) = administration.session(self.viewer.session).await {
                 return None;
             }
-            if let Ok(activities) = stores.arrivals.page(&self.query).await {
+            if let Ok(activities) = administration.page(&self.query).await {
                 let rows = rows(&activities).0;
                 if self.shown.as_ref() != Some(&rows) {
-                    // A line break would end the event's line.
+                    // A line break would end the event's `data` line.
                     let line = rows.replace('\r', "&#13;").replace('\n', "&#10;");
                     let event = format!("event: rows\ndata: {line}\n\n");
                     self.shown = Some(rows);
-                    self.silent_looks = 0;
+                    self.silent_polls = 0;
                     return Some(Bytes::from(event));
                 }
             }
-            self.silent_looks += 1;
-            if self.silent_looks >= SILENT_LOOKS_MAX {
-                self.silent_looks = 0;
+            self.silent_polls += 1;
+            if self.silent_polls >= SILENT_POLLS_MAX {
+                self.silent_polls = 0;
                 return Some(Bytes::from_static(b": still here\n\n"));
             }
         }

@@ -9,7 +9,7 @@ use super::redirect;
 use crate::error::PageError;
 use crate::fields::Fields;
 use crate::layout::{
-    COUNT_MAX, Place, at_most, csrf, done, not_all_shown, notice, page, shown, time,
+    COUNT_MAX, Tab, at_most, csrf, first_rows, flash, notice, page, time, truncation_warning,
 };
 use crate::session::{SignedForm, Viewer};
 use crate::state::Dashboard;
@@ -22,35 +22,35 @@ pub async fn list(
     viewer: Viewer,
     request: HttpRequest,
 ) -> Result<HttpResponse, PageError> {
-    let done = done(&Fields::parse(request.query_string().as_bytes()));
-    show(&dashboard, &viewer, &done).await
+    let above = flash(&Fields::parse(request.query_string().as_bytes()));
+    show(&dashboard, &viewer, &above).await
 }
 
-/// `POST /settings/members`: adds a member, or makes another link for one who is there.
+/// `POST /settings/members`: adds a member, or creates a new link for an existing one.
 pub async fn invite(
     dashboard: web::Data<Dashboard>,
-    post: SignedForm,
+    form: SignedForm,
 ) -> Result<HttpResponse, PageError> {
-    let viewer = &post.viewer;
+    let viewer = &form.viewer;
     viewer.must_manage()?;
-    let email = post.fields.email("email")?;
+    let email = form.fields.email("email")?;
     let mut is_member_already = false;
-    if let Some(role) = role_of(&post) {
+    if let Some(role) = role_of(&form) {
         may_give(viewer, role)?;
-        match dashboard.stores.admin.add_member(viewer.workspace(), &email, role).await {
+        match dashboard.administration.add_member(viewer.workspace(), &email, role).await {
             Ok(_) => {}
             Err(AdminError::Conflict(_)) => is_member_already = true,
             Err(error) => return Err(error.into()),
         }
     }
     may_change(&dashboard, viewer, &email).await?;
-    let link = one_time_link(&*dashboard.stores.sign_in, viewer.workspace(), &email).await?;
+    let link = one_time_link(&*dashboard.administration, viewer.workspace(), &email).await?;
     let waiting = DeadLetterFilter {
         workspace_id: Some(viewer.workspace()),
         member_email: Some(email.clone()),
         ..DeadLetterFilter::default()
     };
-    let waiting = dashboard.stores.dead_letters.count_dead_letters(&waiting, COUNT_MAX).await?;
+    let waiting = dashboard.administration.count_dead_letters(&waiting, COUNT_MAX).await?;
     let url = format!("{}{link}", dashboard.dashboard_url);
     let above = html! {
         @if is_member_already { (notice(&format!("{email} is a member already; the role stays as it is."))) }
@@ -62,54 +62,54 @@ pub async fn invite(
 /// `POST /settings/members/role`
 pub async fn set_role(
     dashboard: web::Data<Dashboard>,
-    post: SignedForm,
+    form: SignedForm,
 ) -> Result<HttpResponse, PageError> {
-    post.viewer.must_manage()?;
-    let email = post.fields.email("email")?;
-    let role = role_of(&post).ok_or(PageError::NotFound)?;
-    may_give(&post.viewer, role)?;
-    may_change(&dashboard, &post.viewer, &email).await?;
-    dashboard.stores.admin.set_role(post.viewer.workspace(), &email, role).await?;
+    form.viewer.must_manage()?;
+    let email = form.fields.email("email")?;
+    let role = role_of(&form).ok_or(PageError::NotFound)?;
+    may_give(&form.viewer, role)?;
+    may_change(&dashboard, &form.viewer, &email).await?;
+    dashboard.administration.set_role(form.viewer.workspace(), &email, role).await?;
     Ok(redirect("/settings/members?done=role"))
 }
 
 /// `POST /settings/members/remove`
 pub async fn remove(
     dashboard: web::Data<Dashboard>,
-    post: SignedForm,
+    form: SignedForm,
 ) -> Result<HttpResponse, PageError> {
-    post.viewer.must_manage()?;
-    let email = post.fields.email("email")?;
-    may_change(&dashboard, &post.viewer, &email).await?;
-    dashboard.stores.admin.end_member(post.viewer.workspace(), &email).await?;
+    form.viewer.must_manage()?;
+    let email = form.fields.email("email")?;
+    may_change(&dashboard, &form.viewer, &email).await?;
+    dashboard.administration.end_member(form.viewer.workspace(), &email).await?;
     Ok(redirect("/settings/members?done=removed"))
 }
 
-fn role_of(post: &SignedForm) -> Option<Role> {
-    post.fields.get("role").and_then(Role::named)
+fn role_of(form: &SignedForm) -> Option<Role> {
+    form.fields.get("role").and_then(|name| name.parse().ok())
 }
 
-/// Only an owner makes owners.
+/// Only an owner may make somebody an owner.
 fn may_give(viewer: &Viewer, role: Role) -> Result<(), PageError> {
-    match role == Role::Owner && viewer.person.role != Role::Owner {
-        true => Err(PageError::Refused("Only an owner can make somebody an owner".into())),
-        false => Ok(()),
+    if role == Role::Owner && viewer.identity.role != Role::Owner {
+        return Err(PageError::Rejected("Only an owner can make somebody an owner".into()));
     }
+    Ok(())
 }
 
-/// Only an owner changes owners, or could sign in as one.
+/// Only an owner may change an owner, or create a link that signs in as one.
 async fn may_change(
     dashboard: &Dashboard,
     viewer: &Viewer,
     email: &Email,
 ) -> Result<(), PageError> {
-    let members = dashboard.stores.admin.members(viewer.workspace()).await?;
+    let members = dashboard.administration.members(viewer.workspace()).await?;
     let member = members.iter().find(|member| member.email == *email);
     let member = member.ok_or(PageError::NotFound)?;
-    match member.role == Role::Owner && viewer.person.role != Role::Owner {
-        true => Err(PageError::Refused("Only an owner can change an owner".into())),
-        false => Ok(()),
+    if member.role == Role::Owner && viewer.identity.role != Role::Owner {
+        return Err(PageError::Rejected("Only an owner can change an owner".into()));
     }
+    Ok(())
 }
 
 async fn show(
@@ -117,17 +117,17 @@ async fn show(
     viewer: &Viewer,
     above: &Markup,
 ) -> Result<HttpResponse, PageError> {
-    let members = dashboard.stores.admin.members(viewer.workspace()).await?;
+    let members = dashboard.administration.members(viewer.workspace()).await?;
     let body = html! {
         (above)
         p { "An activity is assigned to the member that its memberEmail names." }
-        (not_all_shown(&members, "trailpad member list"))
+        (truncation_warning(&members, "trailpad member list"))
         div.scroll { table {
             thead { tr {
                 th scope="col" { "E-mail address" } th scope="col" { "Role" } th scope="col" { "Since" }
                 @if viewer.manages() { th scope="col" { "Sign-in" } th scope="col" { "Membership" } }
             } }
-            tbody { @for member in shown(&members) { (row(viewer, member)) } }
+            tbody { @for member in first_rows(&members) { (row(viewer, member)) } }
         } }
         @if viewer.manages() {
             h2 { "Invite a member" }
@@ -139,12 +139,13 @@ async fn show(
             }
         }
     };
-    Ok(page(viewer, Place::Members, "Members", &body))
+    Ok(page(viewer, Tab::Members, "Members", &body))
 }
 
 fn row(viewer: &Viewer, member: &Member) -> Markup {
     let email = &member.email;
-    let may = viewer.manages() && (member.role != Role::Owner || viewer.person.role == Role::Owner);
+    let may =
+        viewer.manages() && (member.role != Role::Owner || viewer.identity.role == Role::Owner);
     html! { tr {
         td { a href=(format!("/activities?member={}", member.id)) { (email) } }
         td { @if may {
@@ -181,7 +182,7 @@ fn row(viewer: &Viewer, member: &Member) -> Markup {
 fn role_options(viewer: &Viewer, chosen: Role) -> Markup {
     html! {
         @for role in ROLES {
-            @if role != Role::Owner || viewer.person.role == Role::Owner {
+            @if role != Role::Owner || viewer.identity.role == Role::Owner {
                 option value=(role.as_str()) selected[role == chosen] { (role.as_str()) }
             }
         }

@@ -19,7 +19,7 @@ pub mod webhook_actions;
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 
-/// Shows another page after something was done.
+/// Redirects to a page after an action.
 fn redirect(path: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, path)).finish()
 }

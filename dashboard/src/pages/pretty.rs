@@ -1,12 +1,14 @@
-//! JSON for people: line breaks and indents, and every character of a value as it was sent.
+//! Pretty-prints JSON with line breaks and indents. Every character of a value stays as it was sent.
 
-/// Indents JSON; what is no JSON stays as it is.
+/// Indents JSON. Returns invalid JSON unchanged.
 pub fn pretty(json: &str) -> String {
     if serde_json::from_str::<serde::de::IgnoredAny>(json).is_err() {
         return json.to_owned();
     }
     let mut out = String::with_capacity(json.len() * 2);
-    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut is_escaped = false;
     let mut chars = json.chars().peekable();
     while let Some(char) = chars.next() {
         if in_string {
@@ -57,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_indented_and_its_values_are_as_they_came() {
+    fn json_is_indented_and_its_values_are_unchanged() {
         let json = r#"{"a":[1.10,{}, [ ],"x\"{,:"],"b":"\\","c":1e400}"#;
         let expected = "{\n  \"a\": [\n    1.10,\n    {},\n    [],\n    \"x\\\"{,:\"\n  ],\n  \"b\": \"\\\\\",\n  \"c\": 1e400\n}";
         assert_eq!(pretty(json), expected);

@@ -7,7 +7,7 @@ use trailpad_common::id::ProjectId;
 use super::redirect;
 use crate::error::PageError;
 use crate::fields::Fields;
-use crate::layout::{Place, csrf, done, empty, not_all_shown, page, shown, time};
+use crate::layout::{Tab, csrf, empty, first_rows, flash, page, time, truncation_warning};
 use crate::session::{SignedForm, Viewer};
 use crate::state::Dashboard;
 
@@ -17,17 +17,17 @@ pub async fn list(
     viewer: Viewer,
     request: HttpRequest,
 ) -> Result<HttpResponse, PageError> {
-    let projects = dashboard.stores.admin.projects(viewer.workspace()).await?;
+    let projects = dashboard.administration.projects(viewer.workspace()).await?;
     let body = html! {
-        (done(&Fields::parse(request.query_string().as_bytes())))
+        (flash(&Fields::parse(request.query_string().as_bytes())))
         p { "A project gathers the activities of its webhooks." }
-        (not_all_shown(&projects, "trailpad project list"))
+        (truncation_warning(&projects, "trailpad project list"))
         @if projects.is_empty() {
             (empty("There is no project yet", &html! { "Create the first one below: a webhook is assigned to it." }))
         } @else {
             div.scroll { table {
                 thead { tr { th scope="col" { "Name" } th scope="col" { "Created" } @if viewer.manages() { th scope="col" { "Rename" } } } }
-                tbody { @for project in shown(&projects) { tr {
+                tbody { @for project in first_rows(&projects) { tr {
                     td { a href=(format!("/activities?project={}", project.id)) { (project.name) } }
                     td { (time(project.created_at)) }
                     @if viewer.manages() { td {
@@ -49,17 +49,17 @@ pub async fn list(
             }
         }
     };
-    Ok(page(&viewer, Place::Projects, "Projects", &body))
+    Ok(page(&viewer, Tab::Projects, "Projects", &body))
 }
 
 /// `POST /settings/projects`
 pub async fn create(
     dashboard: web::Data<Dashboard>,
-    post: SignedForm,
+    form: SignedForm,
 ) -> Result<HttpResponse, PageError> {
-    post.viewer.must_manage()?;
-    let name = post.fields.name("name", "A project")?;
-    dashboard.stores.admin.create_project(post.viewer.workspace(), &name).await?;
+    form.viewer.must_manage()?;
+    let name = form.fields.name("name", "A project")?;
+    dashboard.administration.create_project(form.viewer.workspace(), &name).await?;
     Ok(redirect("/settings/projects?done=created"))
 }
 
@@ -67,11 +67,11 @@ pub async fn create(
 pub async fn rename(
     dashboard: web::Data<Dashboard>,
     id: web::Path<String>,
-    post: SignedForm,
+    form: SignedForm,
 ) -> Result<HttpResponse, PageError> {
-    post.viewer.must_manage()?;
+    form.viewer.must_manage()?;
     let id: ProjectId = id.parse().map_err(|_| PageError::NotFound)?;
-    let name = post.fields.name("name", "A project")?;
-    dashboard.stores.admin.rename_project(post.viewer.workspace(), id, &name).await?;
+    let name = form.fields.name("name", "A project")?;
+    dashboard.administration.rename_project(form.viewer.workspace(), id, &name).await?;
     Ok(redirect("/settings/projects?done=renamed"))
 }

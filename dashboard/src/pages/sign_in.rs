@@ -7,6 +7,7 @@ use trailpad_common::email::Email;
 use trailpad_common::id::MemberId;
 use trailpad_common::secret::NewSecret;
 use trailpad_common::secret::SecretHash;
+use trailpad_common::timestamp::Timestamp;
 
 use super::redirect;
 use crate::client;
@@ -15,8 +16,8 @@ use crate::fields::Fields;
 use crate::layout::plain;
 use crate::password;
 use crate::return_to::local;
-use crate::session::{AnonymousForm, SESSION_SECONDS, SignedForm, cookie, no_cookie};
-use crate::state::{Dashboard, seconds_from_now};
+use crate::session::{AnonymousForm, SESSION, SignedForm, cookie, removal_cookie};
+use crate::state::Dashboard;
 
 /// `GET /sign-in`
 pub async fn form(request: HttpRequest) -> HttpResponse {
@@ -39,16 +40,17 @@ pub async fn sign_in(
             .content_type("text/html; charset=utf-8")
             .body(page.0));
     };
-    let (secret, until) = (NewSecret::generate(), seconds_from_now(SESSION_SECONDS));
-    dashboard.stores.sign_in.begin_session(member, secret.hash, until).await?;
+    let secret = NewSecret::generate();
+    let until = Timestamp::now() + SESSION;
+    dashboard.administration.begin_session(member, secret.hash, until).await?;
     Ok(signed_in(&dashboard, &secret, next))
 }
 
-/// Whose password it is: of the address's memberships the oldest that it fits, or only this one. A
-/// wrong one spends a try.
+/// Returns the member with this address and password. Several memberships may match: the oldest wins,
+/// unless `only` selects one. A wrong password uses up an attempt.
 ///
 /// # Errors
-/// There were too many tries, or the store is away.
+/// Too many attempts, or the store is unavailable.
 pub async fn member_of(
     dashboard: &Dashboard,
     request: &HttpRequest,
@@ -57,12 +59,12 @@ pub async fn member_of(
     only: Option<MemberId>,
 ) -> Result<Option<MemberId>, PageError> {
     let from = client::address(request, dashboard.client_address_header.as_ref());
-    let Some(taken) = dashboard.throttle.take(email, from) else {
+    let Some(attempt) = dashboard.throttle.reserve(email, from) else {
         tracing::warn!("sign-in is throttled");
-        return Err(PageError::TooMany);
+        return Err(PageError::TooManyAttempts);
     };
     let find = async {
-        let known = dashboard.stores.sign_in.passwords(email).await?;
+        let known = dashboard.administration.passwords(email).await?;
         let known = known.into_iter().filter(|(id, _)| only.is_none_or(|only| only == *id));
         let (members, hashes): (Vec<_>, Vec<_>) = known.unzip();
         let matched = password::first_match(password.to_owned(), hashes).await?;
@@ -70,7 +72,7 @@ pub async fn member_of(
     };
     let found = find.await;
     if !matches!(found, Ok(None)) {
-        dashboard.throttle.give_back(taken);
+        dashboard.throttle.refund(attempt);
     }
     found
 }
@@ -78,25 +80,25 @@ pub async fn member_of(
 /// `POST /sign-out`
 pub async fn sign_out(
     dashboard: web::Data<Dashboard>,
-    post: SignedForm,
+    form: SignedForm,
 ) -> Result<HttpResponse, PageError> {
-    dashboard.stores.sign_in.end_session(post.viewer.session).await?;
+    dashboard.administration.end_session(form.viewer.session).await?;
     let mut response = redirect("/sign-in");
     response
-        .add_cookie(&no_cookie())
+        .add_cookie(&removal_cookie())
         .map_err(|_| PageError::Internal("a cookie could not be set"))?;
     Ok(response)
 }
 
-/// `GET /invite/{link}`: shows whom it signs in, and uses nothing up: whatever looks at links in
-/// messages may look.
+/// `GET /invite/{link}`: shows the member that the link signs in. Does not consume the link, so mail
+/// scanners and previews can fetch it.
 pub async fn invitation(
     dashboard: web::Data<Dashboard>,
     link: web::Path<String>,
 ) -> Result<HttpResponse, PageError> {
-    let invited = dashboard.stores.sign_in.invited(SecretHash::of(&link)).await?;
+    let invited = dashboard.administration.invited(SecretHash::of(&link)).await?;
     Ok(html_page(match invited {
-        Some(person) => plain("Sign in", &invitation_form(&person)),
+        Some(identity) => plain("Sign in", &invitation_form(&identity)),
         None => plain("The link is used up", &used_up()),
     }))
 }
@@ -108,8 +110,8 @@ pub async fn accept(
     _: AnonymousForm,
 ) -> Result<HttpResponse, PageError> {
     let secret = NewSecret::generate();
-    let until = seconds_from_now(SESSION_SECONDS);
-    let sign_in = &dashboard.stores.sign_in;
+    let until = Timestamp::now() + SESSION;
+    let sign_in = &dashboard.administration;
     if sign_in.use_invitation(SecretHash::of(&link), secret.hash, until).await? {
         return Ok(signed_in(&dashboard, &secret, local("")));
     }
@@ -118,7 +120,7 @@ pub async fn accept(
 
 fn signed_in(dashboard: &Dashboard, secret: &NewSecret, next: &str) -> HttpResponse {
     let mut response = redirect(next);
-    // Fails only for a value that no header can have.
+    // Fails only for a value that is not valid in a header.
     let _ = response.add_cookie(&cookie(secret.reveal(), &dashboard.dashboard_url));
     response
 }
@@ -131,7 +133,7 @@ fn sign_in_form(failed_for: Option<&str>, next: &str) -> Markup {
     html! {
         h1 { "Sign in" }
         @if failed_for.is_some() {
-            p.fault role="alert" { "E-mail address and password don't belong together." }
+            p.fault role="alert" { "Wrong e-mail address or password." }
         }
         form.stack method="post" action="/sign-in" {
             input type="hidden" name="next" value=(next);
@@ -151,10 +153,10 @@ fn sign_in_form(failed_for: Option<&str>, next: &str) -> Markup {
     }
 }
 
-fn invitation_form(person: &Identity) -> Markup {
+fn invitation_form(identity: &Identity) -> Markup {
     html! {
-        h1 { "Welcome to " (person.workspace) }
-        p { "This link signs you in as " strong { (person.email) } ", once." }
+        h1 { "Welcome to " (identity.workspace) }
+        p { "This link signs you in as " strong { (identity.email) } ", once." }
         form method="post" { button { "Sign in" } }
     }
 }

@@ -1,8 +1,8 @@
-//! Ready examples for senders.
+//! Ready-made examples for senders.
 
 use maud::{Markup, html};
 
-/// The example of the product's documentation; each tool sends one of its own.
+/// The example of the product's documentation. Each tool has its own `externalId`.
 const ACTIVITY: &str = r#"{
   "title": "Customer Inquiry Handled",
   "description": "Handled customer inquiry from Jane Doe regarding billing.",
@@ -12,8 +12,8 @@ const ACTIVITY: &str = r#"{
   "externalId": "call-log-9876"
 }"#;
 
-/// With curl, Python and JavaScript. The URL goes into variables: nobody should paste a secret
-/// into the code itself.
+/// Examples for curl, Python and JavaScript. Python and JavaScript read the URL from an environment
+/// variable: nobody should paste a secret into code.
 pub fn examples(url: &str) -> Markup {
     let [python_activity, javascript_activity] =
         ["call-log-9877", "call-log-9878"].map(|id| ACTIVITY.replace("call-log-9876", id));

@@ -1,5 +1,5 @@
-//! A webhook's page: what was accepted, refused, stored and dead; the latest activities, and the
-//! latest refused requests with what the sender was told.
+//! A webhook's page: counts of accepted, refused, stored and dead; the latest activities; and the
+//! latest rejected requests with the error that the sender received.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
@@ -12,20 +12,20 @@ use trailpad_common::traffic::{Counts, RejectedRequest};
 use super::activities::list_of;
 use super::integrations::{status, test_button};
 use super::live_rows;
-use crate::chart::{Day, day_began};
+use crate::chart::{Day, chart_start};
 use crate::error::PageError;
 use crate::fields::Fields;
-use crate::layout::{Place, csrf, done, empty, grouped, page, time};
+use crate::layout::{Tab, csrf, empty, flash, grouped, page, time};
 use crate::session::Viewer;
 use crate::state::Dashboard;
 
 const ACTIVITIES_SHOWN: u32 = 10;
 const REFUSED_SHOWN: u32 = 20;
 
-/// A webhook of the viewer's workspace.
+/// Finds a webhook of the viewer's workspace; `NotFound` for any other.
 pub async fn find(dashboard: &Dashboard, viewer: &Viewer, id: &str) -> Result<Webhook, PageError> {
     let id: WebhookId = id.parse().map_err(|_| PageError::NotFound)?;
-    let webhook = dashboard.stores.admin.webhook(id).await?;
+    let webhook = dashboard.administration.webhook(id).await?;
     if webhook.workspace_id != viewer.workspace() {
         return Err(PageError::NotFound);
     }
@@ -40,16 +40,17 @@ pub async fn show(
     request: HttpRequest,
 ) -> Result<HttpResponse, PageError> {
     let webhook = find(&dashboard, &viewer, &id).await?;
-    let (arrivals, now) = (&dashboard.stores.arrivals, Timestamp::now());
+    let queries = &dashboard.administration;
+    let now = Timestamp::now();
     let workspace_id = viewer.workspace();
-    let traffic = arrivals.traffic(workspace_id, &[webhook.id], day_began(now)).await?;
+    let traffic = queries.traffic(workspace_id, &[webhook.id], chart_start(now)).await?;
     let day = Day::of(traffic.iter(), now);
-    let activities = arrivals.page(&latest(&viewer, webhook.id)).await?;
-    let refused = arrivals.refused(webhook.id, REFUSED_SHOWN).await?;
+    let activities = queries.page(&latest(&viewer, webhook.id)).await?;
+    let refused = queries.refused(webhook.id, REFUSED_SHOWN).await?;
     let fields = Fields::parse(request.query_string().as_bytes());
     let sent = fields.id::<ActivityId>("sent")?;
     let is_stored = match sent {
-        Some(id) => arrivals.activity(workspace_id, id).await.is_ok(),
+        Some(id) => queries.activity(workspace_id, id).await.is_ok(),
         None => false,
     };
     let stream = format!("/webhooks/{}/stream", webhook.id);
@@ -62,7 +63,7 @@ pub async fn show(
             "Project " (webhook.project) " · created by " (webhook.creator) " · public id "
             code { (webhook.public_id) }
         }
-        (done(&fields))
+        (flash(&fields))
         @if let Some(sent) = sent { p.notice role="status" data-sent=(sent) {
             @if is_stored { "The test activity is stored: see it below." }
             @else { "The test activity is in the queue. It appears below once a worker has stored it." }
@@ -74,7 +75,7 @@ pub async fn show(
         section.card { (day.settled()) }
         h2 { "Latest activities" }
         (list_of(&activities, Some(&stream), ("No activity yet", &html! {
-            "SignedForm one to the webhook’s URL, or send a test activity."
+            "Post one to the webhook’s URL, or send a test activity."
         })))
         p { a href=(format!("/activities?webhook={}", webhook.id)) { "All activities of this webhook" } }
         h2 { "Latest refused requests" }
@@ -83,7 +84,7 @@ pub async fn show(
         } @else { (refused_table(&refused)) }
         @if viewer.manages() && webhook.revoked_at.is_none() { (manage(&viewer, &webhook)) }
     };
-    Ok(page(&viewer, Place::Integrations, &webhook.name, &body))
+    Ok(page(&viewer, Tab::Integrations, &webhook.name, &body))
 }
 
 /// `GET /webhooks/{id}/stream`
@@ -113,7 +114,7 @@ fn counts(total: &Counts) -> Markup {
     } }
 }
 
-/// What of a problem is shown; the gateway wrote it.
+/// The members of the gateway's problem document that the page shows.
 #[derive(Deserialize)]
 struct Problem {
     r#type: String,
@@ -150,7 +151,7 @@ fn refused_table(refused: &[RejectedRequest]) -> Markup {
 }
 
 fn manage(viewer: &Viewer, webhook: &Webhook) -> Markup {
-    let action = |what: &str| format!("/webhooks/{}/{what}", webhook.id);
+    let action = |name: &str| format!("/webhooks/{}/{name}", webhook.id);
     html! {
         h2 { "Manage" }
         section.card {

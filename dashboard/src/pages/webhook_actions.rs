@@ -1,4 +1,6 @@
-//! What can be done with a webhook: a test activity, another name, another token, its end.
+//! Actions on a webhook: send a test activity, rename, rotate the token, revoke.
+
+use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
 use trailpad_common::id::ActivityId;
@@ -13,29 +15,30 @@ use super::redirect;
 use super::webhook::find;
 use crate::error::PageError;
 use crate::session::SignedForm;
-use crate::state::{Dashboard, PUBLISH_TIMEOUT, seconds_from_now};
+use crate::state::{Dashboard, PUBLISH_TIMEOUT};
 
-const GRACE_SECONDS_MAX: i64 = 30 * 24 * 60 * 60;
+const GRACE_SECONDS_MAX: u64 = 30 * 24 * 60 * 60;
 
 type Shared = web::Data<Dashboard>;
 type Answer = Result<HttpResponse, PageError>;
 
-/// `POST /webhooks/{id}/test`: an activity through the queue, as any other.
-pub async fn test(dashboard: Shared, id: web::Path<String>, post: SignedForm) -> Answer {
-    post.viewer.must_manage()?;
-    let webhook = find(&dashboard, &post.viewer, &id).await?;
+/// `POST /webhooks/{id}/test`: publishes an activity through the queue, like any other.
+pub async fn test(dashboard: Shared, id: web::Path<String>, form: SignedForm) -> Answer {
+    form.viewer.must_manage()?;
+    let webhook = find(&dashboard, &form.viewer, &id).await?;
     if webhook.revoked_at.is_some() {
-        return Err(PageError::Refused(
+        return Err(PageError::Rejected(
             "The webhook is revoked: it takes no more activities".into(),
         ));
     }
-    let (id, now) = (ActivityId::received_at(Timestamp::now()), Timestamp::now());
+    let id = ActivityId::received_at(Timestamp::now());
+    let now = Timestamp::now();
     let activity = serde_json::json!({
         "title": "Test activity",
-        "description": format!("Sent from the dashboard by {}.", post.viewer.person.email),
+        "description": format!("Sent from the dashboard by {}.", form.viewer.identity.email),
         "startTime": now.to_string(),
         "trigger": "Send test activity",
-        "memberEmail": post.viewer.person.email.as_str(),
+        "memberEmail": form.viewer.identity.email.as_str(),
     });
     let activity = activity.to_string();
     let mut batch = Batch::with_capacity(1_024);
@@ -53,43 +56,43 @@ pub async fn test(dashboard: Shared, id: web::Path<String>, post: SignedForm) ->
     match tokio::time::timeout(PUBLISH_TIMEOUT, publishing).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(error.into()),
-        Err(_) => return Err(PageError::Away("The queue did not confirm in time".into())),
+        Err(_) => return Err(PageError::Unavailable("The queue did not confirm in time".into())),
     }
-    // As a gateway would count it; like there, best effort.
+    // Counted as a gateway counts it: best effort.
     let counts = [(webhook.id, Counts { accepted: 1, ..Counts::default() })];
-    let _ = dashboard.stores.traffic.record(now, &counts, &[]).await;
+    let _ = dashboard.administration.record(now, &counts, &[]).await;
     Ok(redirect(&format!("/webhooks/{}?sent={id}", webhook.id)))
 }
 
 /// `POST /webhooks/{id}/rename`
-pub async fn rename(dashboard: Shared, id: web::Path<String>, post: SignedForm) -> Answer {
-    post.viewer.must_manage()?;
-    let webhook = find(&dashboard, &post.viewer, &id).await?;
-    let name = post.fields.name("name", "A webhook")?;
-    dashboard.stores.admin.rename_webhook(webhook.id, &name).await?;
+pub async fn rename(dashboard: Shared, id: web::Path<String>, form: SignedForm) -> Answer {
+    form.viewer.must_manage()?;
+    let webhook = find(&dashboard, &form.viewer, &id).await?;
+    let name = form.fields.name("name", "A webhook")?;
+    dashboard.administration.rename_webhook(webhook.id, &name).await?;
     Ok(redirect(&format!("/webhooks/{}?done=renamed", webhook.id)))
 }
 
 /// `POST /webhooks/{id}/rotate`
-pub async fn rotate(dashboard: Shared, id: web::Path<String>, post: SignedForm) -> Answer {
-    post.viewer.must_manage()?;
-    let webhook = find(&dashboard, &post.viewer, &id).await?;
-    let grace = post.fields.get("grace").and_then(|seconds| seconds.parse::<i64>().ok());
+pub async fn rotate(dashboard: Shared, id: web::Path<String>, form: SignedForm) -> Answer {
+    form.viewer.must_manage()?;
+    let webhook = find(&dashboard, &form.viewer, &id).await?;
+    let grace = form.fields.get("grace").and_then(|seconds| seconds.parse::<u64>().ok());
     let grace = grace.filter(|seconds| (0..=GRACE_SECONDS_MAX).contains(seconds));
     let grace = grace.ok_or(PageError::NotFound)?;
-    let since = post.fields.get("revision").and_then(|text| text.parse().ok());
+    let since = form.fields.get("revision").and_then(|text| text.parse().ok());
     let since = since.ok_or(PageError::Forged)?;
     let token = NewToken::for_public_id(webhook.public_id);
-    let until = seconds_from_now(grace);
-    let admin = &dashboard.stores.admin;
+    let until = Timestamp::now() + Duration::from_secs(grace);
+    let admin = &dashboard.administration;
     let webhook = admin.rotate_webhook(webhook.id, since, token.presented, until).await?;
-    Ok(new_url(&dashboard, &post.viewer, &webhook, &token, "has a new URL"))
+    Ok(new_url(&dashboard, &form.viewer, &webhook, &token, "has a new URL"))
 }
 
 /// `POST /webhooks/{id}/revoke`
-pub async fn revoke(dashboard: Shared, id: web::Path<String>, post: SignedForm) -> Answer {
-    post.viewer.must_manage()?;
-    let webhook = find(&dashboard, &post.viewer, &id).await?;
-    dashboard.stores.admin.revoke_webhook(webhook.id).await?;
+pub async fn revoke(dashboard: Shared, id: web::Path<String>, form: SignedForm) -> Answer {
+    form.viewer.must_manage()?;
+    let webhook = find(&dashboard, &form.viewer, &id).await?;
+    dashboard.administration.revoke_webhook(webhook.id).await?;
     Ok(redirect(&format!("/webhooks/{}?done=revoked", webhook.id)))
 }

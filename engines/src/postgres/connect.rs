@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL: configuration, TLS, the pool.
+//! Connections to PostgreSQL: configuration, TLS, pools and statement timeouts.
 
 use std::fmt;
 use std::pin::pin;
@@ -19,28 +19,29 @@ use trailpad_common::failure::Unavailable;
 use super::error::unavailable;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A server that acknowledges nothing for so long is taken for gone.
+/// Time without an acknowledgement (TCP) after which the connection counts as lost.
 const TCP_TIMEOUT: Duration = Duration::from_secs(15);
 const POOL_WAIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// For giving up what was asked, and for an idle connection to show that it is one.
-const SOON: Duration = Duration::from_secs(1);
+/// Limits the cancellation of a statement, and the check that a pooled connection is idle.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Where a database is, and who asks. A secret: shown by nothing.
+/// Connection settings. They hold a password, so `Debug` prints none of them.
 #[derive(Clone)]
 pub struct Config {
     postgres: tokio_postgres::Config,
 }
 
-/// The text is no PostgreSQL URL. Does not quote it, because it holds a password.
+/// The text is not a PostgreSQL URL. The error does not quote it, because it may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a PostgreSQL URL: write postgres://user:password@host:5432/database?sslmode=require")]
 pub struct BadUrl;
 
 impl Config {
-    /// Reads a URL or a `key=value` text (libpq, 34.1.1). `role` is shown in `pg_stat_activity`.
+    /// Parses a URL or a `key=value` connection string (libpq, 34.1.1). `role` is shown in
+    /// `pg_stat_activity`.
     ///
     /// # Errors
-    /// It is neither.
+    /// `url` is neither, or it names no host.
     pub fn parse(url: &str, role: &str) -> Result<Self, BadUrl> {
         let mut postgres: tokio_postgres::Config = url.parse().map_err(|_| BadUrl)?;
         if postgres.get_hosts().is_empty() {
@@ -53,26 +54,30 @@ impl Config {
         Ok(Self { postgres })
     }
 
-    /// A pool of at most `size` connections, made when they are needed. Its users may give up a
-    /// statement, as a page does past its deadline: a connection that is still busy when it is
-    /// wanted again is not used, and what it is at is cancelled. So the server never has more than
-    /// `size` at work for this pool, and nobody waits for what somebody else gave up.
+    /// A pool of at most `size` connections, opened on demand, for callers that may abandon a
+    /// statement, as a dashboard page does at its deadline.
+    ///
+    /// A connection that is still busy when it is requested again is discarded, and its statement
+    /// is cancelled. So at most `size` statements of this pool run on the server, and no caller
+    /// waits for a statement that another caller abandoned.
     pub(super) fn pool(&self, size: usize) -> Pool {
-        let idle = Hook::async_fn(|client: &mut ClientWrapper, _| {
+        let is_idle = Hook::async_fn(|client: &mut ClientWrapper, _| {
             Box::pin(async move {
-                match in_time(SOON, client.cancel_token(), client.simple_query("")).await {
+                match with_timeout(SHORT_TIMEOUT, client.cancel_token(), client.simple_query(""))
+                    .await
+                {
                     Ok(Ok(_)) => Ok(()),
                     _ => Err(HookError::message("busy or lost")),
                 }
             })
         });
-        built(self.pool_builder(size).pre_recycle(idle))
+        build(self.pool_builder(size).pre_recycle(is_idle))
     }
 
-    /// A pool without that check, for a user that gives back idle connections only and can try
-    /// again where one was lost.
+    /// A pool without the check of [`Self::pool`], for a caller that returns only idle connections
+    /// and can retry after a lost connection.
     pub(super) fn unchecked_pool(&self, size: usize) -> Pool {
-        built(self.pool_builder(size))
+        build(self.pool_builder(size))
     }
 
     fn pool_builder(&self, size: usize) -> PoolBuilder {
@@ -85,15 +90,15 @@ impl Config {
             .create_timeout(Some(CONNECT_TIMEOUT))
     }
 
-    /// A connection of its own, and the task that drives it.
+    /// Opens a connection outside of the pools; returns its client and the task that drives it.
     pub(super) async fn connect(&self) -> Result<(Client, JoinHandle<()>), Unavailable> {
         let connecting = timeout(CONNECT_TIMEOUT, self.postgres.connect(tls()));
         let Ok(connected) = connecting.await else {
-            return Err(Unavailable("PostgreSQL does not answer".into()));
+            return Err(Unavailable("connecting to PostgreSQL timed out".into()));
         };
         let (client, connection) = connected.map_err(|error| unavailable(&error))?;
         let driver = tokio::spawn(async move {
-            // Its end shows at the client.
+            // The client reports the error to its caller.
             let _ = connection.await;
         });
         Ok((client, driver))
@@ -106,44 +111,48 @@ impl fmt::Debug for Config {
     }
 }
 
-fn built(pool: PoolBuilder) -> Pool {
-    // Fails only where a timeout is set and no runtime is.
+fn build(pool: PoolBuilder) -> Pool {
+    // Building fails only if a timeout is set without a runtime.
     pool.build().unwrap_or_else(|error| unreachable!("{error}"))
 }
 
-/// Awaits an answer for at most `limit`. Past it the server is asked to give up what it was asked:
-/// its process would go on, and wait for a lock as long as that is held, though its client was
-/// gone.
-pub(super) async fn in_time<T>(
+/// Awaits the result of a statement for at most `limit`, then cancels the statement on the server.
+///
+/// Without the cancellation the server process would continue, and wait for a lock as long as that
+/// is held, even after its client disconnected.
+pub(super) async fn with_timeout<T>(
     limit: Duration,
     cancel: CancelToken,
-    answer: impl Future<Output = T>,
+    statement: impl Future<Output = T>,
 ) -> Result<T, Unavailable> {
-    let mut answer = pin!(answer);
-    if let Ok(answer) = timeout(limit, &mut answer).await {
-        return Ok(answer);
+    let mut statement = pin!(statement);
+    if let Ok(result) = timeout(limit, &mut statement).await {
+        return Ok(result);
     }
     let cancelled = async {
         let _ = cancel.cancel_query(tls()).await;
-        // A pooler may forget the request with the connection, so the end is awaited on it.
-        answer.await;
+        // A pooler may drop a cancel request whose connection closes, so keep the connection open
+        // until the statement ends.
+        statement.await;
     };
-    let _ = timeout(SOON, cancelled).await;
+    let _ = timeout(SHORT_TIMEOUT, cancelled).await;
     Err(Unavailable("PostgreSQL did not answer in time".into()))
 }
 
-/// A connection of the pool.
+/// Takes a connection out of the pool.
 pub(super) async fn get(pool: &Pool) -> Result<Object, Unavailable> {
     use deadpool_postgres::PoolError;
     pool.get().await.map_err(|error| match error {
         PoolError::Backend(error) => unavailable(&error),
-        PoolError::Timeout(_) => Unavailable("no connection to PostgreSQL in time".into()),
-        _ => Unavailable("no connection to PostgreSQL".into()),
+        PoolError::Timeout(_) => {
+            Unavailable("waiting for a connection to PostgreSQL timed out".into())
+        }
+        _ => Unavailable("connecting to PostgreSQL failed".into()),
     })
 }
 
-/// Verifies the server against the system's certificates, unless the URL says `sslmode=disable`.
-/// With `prefer`, which is the default, a server without TLS is spoken to without.
+/// TLS that verifies the server against the system's certificates. Not used with
+/// `sslmode=disable`, nor with `sslmode=prefer` (the default) if the server does not offer TLS.
 fn tls() -> MakeRustlsConnect {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

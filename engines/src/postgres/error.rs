@@ -1,7 +1,7 @@
-//! PostgreSQL's errors: whose fault, and in words that quote nothing.
+//! Classifies and describes errors of PostgreSQL.
 //!
-//! A server's message may hold a payload ("Failing row contains …"), so none is passed on: texts
-//! are made of the SQLSTATE and of the names of tables, columns and constraints.
+//! A server's message may quote a payload ("Failing row contains …"), so it is never passed on:
+//! texts consist of the SQLSTATE and the names of tables, columns and constraints.
 
 use std::error::Error as _;
 
@@ -10,19 +10,21 @@ use tokio_postgres::error::{DbError, SqlState};
 use trailpad_common::failure::Unavailable;
 use trailpad_common::store::StoreError;
 
-/// What an SQLSTATE says of the batch it came from.
+/// The cause of a failed batch, according to its SQLSTATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Another transaction was in the way: at once again.
+    /// A conflict with another transaction: retry immediately.
     Conflict,
-    /// The environment.
+    /// The environment failed: the same batch may succeed later.
     Unavailable,
-    /// Something in a row.
+    /// A row of the batch is invalid.
     Row,
 }
 
-/// Classifies an SQLSTATE (PostgreSQL, Appendix A). What is not surely a row's is the
-/// environment's: to hold costs time, to blame a row costs it its attempts.
+/// Classifies an SQLSTATE (PostgreSQL, Appendix A).
+///
+/// If in doubt, an error is [`Class::Unavailable`]: holding costs only time, but blaming a row
+/// costs its attempts.
 pub(super) fn classify(sqlstate: &str) -> Class {
     match sqlstate {
         "40001" | "40P01" => Class::Conflict,
@@ -37,7 +39,7 @@ pub(super) fn classify(sqlstate: &str) -> Class {
     }
 }
 
-/// Whose fault an error is; a conflict that outlived its repetitions is the environment's.
+/// Converts an error of a batch. A conflict that is left after all retries counts as unavailable.
 pub(super) fn store_error(error: &Error) -> StoreError {
     match error.as_db_error() {
         Some(db) if classify(db.code().code()) == Class::Row => {
@@ -47,12 +49,12 @@ pub(super) fn store_error(error: &Error) -> StoreError {
     }
 }
 
-/// Whether the same transaction may succeed if it is tried again at once.
+/// `true` if the same transaction may succeed when it is retried immediately.
 pub(super) fn is_conflict(error: &Error) -> bool {
     error.code().is_some_and(|code| classify(code.code()) == Class::Conflict)
 }
 
-/// An error for which nobody's row is to blame.
+/// Converts an error that no row caused.
 pub(super) fn unavailable(error: &Error) -> Unavailable {
     Unavailable(match error.as_db_error() {
         Some(db) => describe_db(db),
@@ -61,48 +63,48 @@ pub(super) fn unavailable(error: &Error) -> Unavailable {
 }
 
 fn describe_db(db: &DbError) -> String {
-    let mut text = format!("PostgreSQL said {}", name(db.code()));
-    for (what, value) in
+    let mut text = format!("PostgreSQL reported {}", describe_sqlstate(db.code()));
+    for (kind, value) in
         [("constraint", db.constraint()), ("table", db.table()), ("column", db.column())]
     {
         if let Some(value) = value {
-            text.push_str(&format!(", {what} {value}"));
+            text.push_str(&format!(", {kind} {value}"));
         }
     }
     text
 }
 
-fn name(code: &SqlState) -> String {
+fn describe_sqlstate(code: &SqlState) -> String {
     let code = code.code();
-    let words = match code {
-        "22P02" => "invalid text representation",
-        "23505" => "unique violation",
-        "23514" => "check violation",
-        "23502" => "not-null violation",
-        "25006" => "the database is read-only",
-        "42P01" | "42703" => "a table or column is missing: run `trailpad migrate`",
-        "53100" => "the disk is full",
-        "53200" => "out of memory",
+    let text = match code {
+        "22P02" => "an invalid text representation",
+        "23505" => "a unique violation",
+        "23514" => "a check violation",
+        "23502" => "a not-null violation",
+        "25006" => "that the database is read-only",
+        "42P01" | "42703" => "a missing table or column: run `trailpad migrate`",
+        "53100" => "a full disk",
+        "53200" => "a lack of memory",
         "53300" => "too many connections",
-        "54000" => "a program limit was exceeded",
-        "57P01" | "57P02" => "it is shutting down",
-        "57P03" => "it can't take connections yet",
-        "57014" => "the query was cancelled",
-        "28P01" | "28000" => "the user or its password is wrong",
-        "3D000" => "there is no such database",
+        "54000" => "that a program limit was exceeded",
+        "57P01" | "57P02" => "that it is shutting down",
+        "57P03" => "that it does not accept connections yet",
+        "57014" => "that the statement was cancelled",
+        "28P01" | "28000" => "that the user or the password is wrong",
+        "3D000" => "that the database does not exist",
         _ => return format!("SQLSTATE {code}"),
     };
-    format!("{words} (SQLSTATE {code})")
+    format!("{text} (SQLSTATE {code})")
 }
 
-/// tokio-postgres's own kinds of error have fixed texts; an I/O error below says what the system
-/// said.
+/// Describes an error of the client: fixed texts for the kinds of tokio-postgres, and the system's
+/// text for an I/O error.
 fn describe_client(error: &Error) -> String {
     let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
     match io {
         Some(io) if is_certificate(io) => format!(
             "PostgreSQL connection: {io}: SSL_CERT_FILE names certificates to trust, and \
-             sslmode=disable in the URL speaks without TLS"
+             sslmode=disable in the URL turns TLS off"
         ),
         Some(io) => format!("PostgreSQL connection: {io}"),
         None if error.is_closed() => "the connection to PostgreSQL was lost".to_owned(),
@@ -120,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_of_error_is_blamed_on_a_row_only_if_it_is_one_rows() {
+    fn an_error_is_blamed_on_a_row_only_if_a_row_caused_it() {
         for (sqlstate, class) in [
             ("40001", Class::Conflict),
             ("40P01", Class::Conflict),

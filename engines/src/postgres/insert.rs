@@ -1,4 +1,6 @@
-//! The statements that store a batch: arrays in, one row each.
+//! The statements that store a batch of activities: one array per column.
+
+use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Object;
@@ -8,36 +10,98 @@ use trailpad_common::store::coalesce::{CoalescedRow, coalesce, replaces};
 use trailpad_common::store::{Inserted, NewActivity};
 use uuid::Uuid;
 
-const INSERT: &str = r#"
-INSERT INTO activities (id, content_id, replaces, webhook_id, project_id, member_id, external_id,
-                        title, description, start_time, end_time, "trigger", event, metadata, received_at)
-SELECT r.id, r.content_id, r.replaces, r.webhook_id, r.project_id, r.member_id, r.external_id,
-       r.title, r.description, r.start_time, r.end_time, r."trigger", r.event, r.metadata::jsonb, r.received_at
-FROM unnest($1::uuid[], $2::uuid[], $3::bool[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
-            $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[],
-            $14::text[], $15::timestamptz[])
-     AS r(id, content_id, replaces, webhook_id, project_id, member_id, external_id,
-          title, description, start_time, end_time, "trigger", event, metadata, received_at)
-ON CONFLICT DO NOTHING
-"#;
+/// Declares the columns of a stored activity: name, Rust type, PostgreSQL type, value.
+///
+/// The statements, the arrays they bind and their order all come from this one list.
+macro_rules! columns {
+    ($row:ident: $($name:ident: $rust:ty, $array:ident $sql:literal = $value:expr;)+) => {
+        const COLUMNS: &[(&str, &str)] = &[$((stringify!($name), $sql),)+];
 
-/// A content that replaces beats one that does not, and of those that replace the newest wins: so
-/// the outcome is the same in any order, and again. What was just inserted, or is a repetition of
-/// what is there, is left alone.
-const UPDATE: &str = r#"
-UPDATE activities a
-SET content_id = r.content_id, replaces = true, project_id = r.project_id, member_id = r.member_id,
-    title = r.title, description = r.description, start_time = r.start_time, end_time = r.end_time,
-    "trigger" = r."trigger", event = r.event, metadata = r.metadata::jsonb, received_at = r.received_at
-FROM unnest($1::uuid[], $2::uuid[], $3::bool[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
-            $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::text[], $13::text[],
-            $14::text[], $15::timestamptz[])
-     AS r(id, content_id, replaces, webhook_id, project_id, member_id, external_id,
-          title, description, start_time, end_time, "trigger", event, metadata, received_at)
-WHERE a.webhook_id = r.webhook_id AND a.external_id = r.external_id
-  AND r.content_id NOT IN (a.id, a.content_id)
-  AND (NOT a.replaces OR (a.received_at, a.content_id) < (r.received_at, r.content_id))
-"#;
+        /// A batch as columns that borrow from it.
+        #[derive(Default)]
+        struct Columns<'a> { $($name: Vec<$rust>,)+ }
+
+        impl<'a> Columns<'a> {
+            fn push(&mut self, $row: &CoalescedRow<'a, 'a>) {
+                $(self.$name.push($value);)+
+            }
+
+            fn parameters(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+                vec![$((&self.$name, Type::$array),)+]
+            }
+        }
+    };
+}
+
+columns! { row:
+    id: Uuid, UUID_ARRAY "uuid" = row.id.uuid();
+    content_id: Uuid, UUID_ARRAY "uuid" = row.content.id.uuid();
+    replaces: bool, BOOL_ARRAY "bool" = replaces(row.content);
+    webhook_id: Uuid, UUID_ARRAY "uuid" = row.content.webhook_id.uuid();
+    project_id: Uuid, UUID_ARRAY "uuid" = row.content.project_id.uuid();
+    member_id: Uuid, UUID_ARRAY "uuid" = row.content.member_id.uuid();
+    external_id: Option<&'a str>, TEXT_ARRAY "text" = row.content.activity.external_id.as_deref();
+    title: &'a str, TEXT_ARRAY "text" = &row.content.activity.title;
+    description: Option<&'a str>, TEXT_ARRAY "text" = row.content.activity.description.as_deref();
+    start_time: DateTime<Utc>, TIMESTAMPTZ_ARRAY "timestamptz" =
+        row.content.activity.start_time.to_datetime();
+    end_time: Option<DateTime<Utc>>, TIMESTAMPTZ_ARRAY "timestamptz" =
+        row.content.activity.end_time.map(|end| end.to_datetime());
+    trigger: Option<&'a str>, TEXT_ARRAY "text" = row.content.activity.trigger.as_deref();
+    event: Option<&'a str>, TEXT_ARRAY "text" = row.content.activity.event.as_deref();
+    metadata: Option<&'a str>, TEXT_ARRAY "text" = row.content.activity.metadata;
+    received_at: DateTime<Utc>, TIMESTAMPTZ_ARRAY "timestamptz" =
+        row.content.received_at.to_datetime();
+}
+
+/// A replacement leaves these unchanged: they identify the row.
+const KEY_COLUMNS: [&str; 3] = ["id", "webhook_id", "external_id"];
+
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO activities ({names}) SELECT {values} FROM {rows} ON CONFLICT DO NOTHING",
+        names = list(|name, _| format!("\"{name}\"")),
+        values = list(|name, _| value(name)),
+        rows = rows(),
+    )
+});
+
+/// Replacing content wins over content that does not replace; among replacing contents the newest
+/// wins. So the result depends neither on the order nor on repetitions. A row that was just
+/// inserted, or that already holds this content, is left unchanged.
+static UPDATE: LazyLock<String> = LazyLock::new(|| {
+    let content = COLUMNS.iter().filter(|(name, _)| !KEY_COLUMNS.contains(name));
+    let assignments: Vec<String> =
+        content.map(|(name, _)| format!("\"{name}\" = {}", value(name))).collect();
+    format!(
+        "UPDATE activities a SET {assignments} FROM {rows}
+         WHERE a.webhook_id = r.webhook_id AND a.external_id = r.external_id
+           AND r.content_id NOT IN (a.id, a.content_id)
+           AND (NOT a.replaces OR (a.received_at, a.content_id) < (r.received_at, r.content_id))",
+        assignments = assignments.join(", "),
+        rows = rows(),
+    )
+});
+
+/// `unnest($1::uuid[], …) AS r("id", …)`
+fn rows() -> String {
+    let mut number = 0;
+    let arrays = list(|_, sql_type| {
+        number += 1;
+        format!("${number}::{sql_type}[]")
+    });
+    format!("unnest({arrays}) AS r({})", list(|name, _| format!("\"{name}\"")))
+}
+
+/// `metadata` is bound as text and cast, because the sender's JSON is text.
+fn value(name: &str) -> String {
+    let cast = if name == "metadata" { "::jsonb" } else { "" };
+    format!("r.\"{name}\"{cast}")
+}
+
+fn list(mut column: impl FnMut(&str, &str) -> String) -> String {
+    COLUMNS.iter().map(|(name, sql_type)| column(name, sql_type)).collect::<Vec<_>>().join(", ")
+}
 
 /// Stores a batch in one transaction.
 pub(super) async fn insert(
@@ -45,17 +109,15 @@ pub(super) async fn insert(
     batch: &[NewActivity<'_>],
 ) -> Result<Inserted, Error> {
     let rows = coalesce(batch);
-    let columns = Columns::of(rows.iter());
-    let replacing: Vec<&CoalescedRow<'_, '_>> =
-        rows.iter().filter(|row| is_replacing(row)).collect();
-    let (stored, replaced) = if replacing.is_empty() {
-        // A single statement is a transaction by itself.
-        (columns.execute(client, INSERT).await?, 0)
+    let columns = Columns::of(&rows, |_| true);
+    let replacing = Columns::of(&rows, is_replacing);
+    let (stored, replaced) = if replacing.id.is_empty() {
+        // A single statement is its own transaction.
+        (columns.execute(client, &INSERT).await?, 0)
     } else {
-        let columns_of_replacing = Columns::of(replacing.into_iter());
         let transaction = client.transaction().await?;
-        let stored = columns.execute(transaction.client(), INSERT).await?;
-        let replaced = columns_of_replacing.execute(transaction.client(), UPDATE).await?;
+        let stored = columns.execute(transaction.client(), &INSERT).await?;
+        let replaced = replacing.execute(transaction.client(), &UPDATE).await?;
         transaction.commit().await?;
         (stored, replaced)
     };
@@ -63,76 +125,19 @@ pub(super) async fn insert(
     Ok(Inserted { stored, replaced, duplicates })
 }
 
-/// Only a row with a key can replace another.
+/// `true` if the row may replace a stored one, which needs an `externalId`.
 fn is_replacing(row: &CoalescedRow<'_, '_>) -> bool {
     row.content.activity.external_id.is_some() && replaces(row.content)
 }
 
-/// A batch by columns, borrowing.
-#[derive(Default)]
-struct Columns<'a> {
-    id: Vec<Uuid>,
-    content_id: Vec<Uuid>,
-    replaces: Vec<bool>,
-    webhook_id: Vec<Uuid>,
-    project_id: Vec<Uuid>,
-    member_id: Vec<Uuid>,
-    external_id: Vec<Option<&'a str>>,
-    title: Vec<&'a str>,
-    description: Vec<Option<&'a str>>,
-    start_time: Vec<DateTime<Utc>>,
-    end_time: Vec<Option<DateTime<Utc>>>,
-    trigger: Vec<Option<&'a str>>,
-    event: Vec<Option<&'a str>>,
-    metadata: Vec<Option<&'a str>>,
-    received_at: Vec<DateTime<Utc>>,
-}
-
 impl<'a> Columns<'a> {
-    fn of<'r>(rows: impl Iterator<Item = &'r CoalescedRow<'a, 'a>>) -> Self
-    where
-        'a: 'r,
-    {
+    fn of(rows: &[CoalescedRow<'a, 'a>], wanted: fn(&CoalescedRow<'a, 'a>) -> bool) -> Self {
         let mut columns = Self::default();
-        for row in rows {
-            let (new, activity) = (row.content, &row.content.activity);
-            columns.id.push(row.id.uuid());
-            columns.content_id.push(new.id.uuid());
-            columns.replaces.push(replaces(new));
-            columns.webhook_id.push(new.webhook_id.uuid());
-            columns.project_id.push(new.project_id.uuid());
-            columns.member_id.push(new.member_id.uuid());
-            columns.external_id.push(activity.external_id.as_deref());
-            columns.title.push(&activity.title);
-            columns.description.push(activity.description.as_deref());
-            columns.start_time.push(activity.start_time.to_datetime());
-            columns.end_time.push(activity.end_time.map(|end| end.to_datetime()));
-            columns.trigger.push(activity.trigger.as_deref());
-            columns.event.push(activity.event.as_deref());
-            columns.metadata.push(activity.metadata);
-            columns.received_at.push(new.received_at.to_datetime());
-        }
+        rows.iter().filter(|row| wanted(row)).for_each(|row| columns.push(row));
         columns
     }
 
     async fn execute(&self, client: &Client, statement: &str) -> Result<u64, Error> {
-        let parameters: [(&(dyn ToSql + Sync), Type); 15] = [
-            (&self.id, Type::UUID_ARRAY),
-            (&self.content_id, Type::UUID_ARRAY),
-            (&self.replaces, Type::BOOL_ARRAY),
-            (&self.webhook_id, Type::UUID_ARRAY),
-            (&self.project_id, Type::UUID_ARRAY),
-            (&self.member_id, Type::UUID_ARRAY),
-            (&self.external_id, Type::TEXT_ARRAY),
-            (&self.title, Type::TEXT_ARRAY),
-            (&self.description, Type::TEXT_ARRAY),
-            (&self.start_time, Type::TIMESTAMPTZ_ARRAY),
-            (&self.end_time, Type::TIMESTAMPTZ_ARRAY),
-            (&self.trigger, Type::TEXT_ARRAY),
-            (&self.event, Type::TEXT_ARRAY),
-            (&self.metadata, Type::TEXT_ARRAY),
-            (&self.received_at, Type::TIMESTAMPTZ_ARRAY),
-        ];
-        client.execute_typed(statement, &parameters).await
+        client.execute_typed(statement, &self.parameters()).await
     }
 }

@@ -1,4 +1,4 @@
-//! Migrations: the schema, brought to the version of this code.
+//! Migrates the schema to the version of this code.
 
 use std::time::Duration;
 
@@ -13,29 +13,30 @@ mod embedded {
     refinery::embed_migrations!("migrations/postgres");
 }
 
-/// Held while migrating, so that several processes may start at once. Any constant will do.
+/// Advisory lock held while migrating, so that several processes may start at once. The number is
+/// arbitrary.
 const MIGRATION_LOCK: i64 = 0x7472_6169_6c70_6164;
-const LOCK_POLL: Duration = Duration::from_millis(200);
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Migrates the database; gives the names of the migrations that were applied now.
+/// Migrates the database; returns the names of the migrations that it applied.
 ///
-/// Needs a connection that is one session from beginning to end, not one through a transaction
-/// pooler.
+/// Needs a direct connection, not one through a transaction pooler: the advisory lock belongs to
+/// the session.
 ///
 /// # Errors
-/// The database is away, or a migration failed and was rolled back.
+/// The database is unavailable, or a migration failed and was rolled back.
 pub async fn migrate(config: &Config) -> Result<Vec<String>, Unavailable> {
     let (mut client, driver) = config.connect().await?;
-    lock(&client).await?;
+    acquire_lock(&client).await?;
     let report = embedded::migrations::runner().run_async(&mut client).await;
-    // The lock goes with the session.
+    // The end of the session releases the lock.
     drop(client);
     let _ = driver.await;
-    let report = report.map_err(|error| Unavailable(describe(&error)))?;
+    let report = report.map_err(|error| Unavailable(describe_migration_error(&error)))?;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 
-async fn lock(client: &tokio_postgres::Client) -> Result<(), Unavailable> {
+async fn acquire_lock(client: &tokio_postgres::Client) -> Result<(), Unavailable> {
     let mut waiting = false;
     loop {
         let row = client
@@ -46,20 +47,20 @@ async fn lock(client: &tokio_postgres::Client) -> Result<(), Unavailable> {
             return Ok(());
         }
         if !std::mem::replace(&mut waiting, true) {
-            info!("another process migrates the database: waiting for it");
+            info!("waiting for another process that is migrating the database");
         }
-        tokio::time::sleep(LOCK_POLL).await;
+        tokio::time::sleep(LOCK_POLL_INTERVAL).await;
     }
 }
 
-fn describe(error: &refinery::Error) -> String {
+fn describe_migration_error(error: &refinery::Error) -> String {
     use refinery::error::Kind;
     match error.kind() {
-        Kind::DivergentVersion(theirs, ours) => format!(
-            "the database was migrated by another version ({theirs}) than this one has ({ours})"
-        ),
+        Kind::DivergentVersion(applied, expected) => {
+            format!("migration {applied} of the database differs from {expected} of this version")
+        }
         Kind::MissingVersion(migration) => format!(
-            "the database has a migration that this version does not know ({migration}): it was migrated by a newer one"
+            "the database was migrated by a newer version: this version does not have migration {migration}"
         ),
         _ => "a migration failed and was rolled back".to_owned(),
     }

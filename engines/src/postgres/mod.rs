@@ -1,6 +1,7 @@
-//! PostgreSQL: store, directory source and administration.
+//! The store engine for PostgreSQL: store, webhook feed and administration.
 
 mod admin;
+mod backend;
 mod connect;
 mod error;
 mod insert;
@@ -9,7 +10,6 @@ mod store;
 mod webhook_feed;
 
 pub use admin::PostgresAdmin;
+pub use backend::PostgresBackend;
 pub use connect::{BadUrl, Config};
-pub use migrate::migrate;
 pub use store::PostgresStore;
-pub use webhook_feed::PostgresWebhookFeed;

@@ -1,6 +1,7 @@
-//! The store on PostgreSQL.
+//! The store on PostgreSQL: activities and dead letters.
 //!
-//! Only typed, unnamed statements: they work through a transaction pooler, and one round trip does.
+//! Uses only typed, unnamed statements: they work through a transaction pooler, and each needs one
+//! round trip.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,27 +17,28 @@ use trailpad_common::queue::dead_letter::last_deaths;
 use trailpad_common::store::{
     DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, ResolvedMember, Store, StoreError,
 };
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
-use super::connect::{Config, get, in_time};
+use super::connect::{Config, get, with_timeout};
 use super::error::{is_conflict, store_error};
 use super::insert;
 
-/// For one statement; past it it is cancelled, and the store counts as away.
+/// A statement that takes longer is cancelled, and the store counts as unavailable.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Repetitions after a deadlock or a serialization failure.
-const CONFLICTS_MAX: usize = 10;
+/// Attempts to store a batch that ends in a deadlock or a serialization failure.
+const ATTEMPTS_MAX: usize = 10;
 
 const RESOLVE: &str = "
-SELECT q.at, w.project_id, w.creator_id, m.id AS member_id, m.ended_at
-FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS q(webhook_id, email, at)
+SELECT q.ordinal, w.project_id, w.creator_id, m.id AS member_id, m.ended_at
+FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS q(webhook_id, email, ordinal)
 JOIN webhooks w ON w.id = q.webhook_id
 JOIN projects p ON p.id = w.project_id
 LEFT JOIN members m ON m.workspace_id = p.workspace_id AND m.email = q.email
 ";
 
-/// A later death of what was there is open again, and is the one that is kept: after a replay it is
-/// the same activity, and under the same Idempotency-Key another may have been posted.
+/// A later dead letter of the same id overwrites the stored one and is open again: it is the same
+/// activity after a replay, or another one that was posted under the same Idempotency-Key.
 const ARCHIVE: &str = "
 INSERT INTO dead_letters (id, webhook_id, external_id, received_at, traceparent, attempts, reason,
                           error, payload, dead_at, member_email, replaces)
@@ -59,16 +61,14 @@ SELECT count(*) FROM (
 ) open
 ";
 
-/// A value and the type it is sent as.
 type Parameter<'p> = (&'p (dyn ToSql + Sync), Type);
 
-/// Activities and dead letters in PostgreSQL.
 pub struct PostgresStore {
     pool: Pool,
 }
 
 impl PostgresStore {
-    /// A store with at most `connections` connections, made when they are needed.
+    /// Opens at most `connections` connections, on demand.
     pub fn new(config: &Config, connections: usize) -> Self {
         Self { pool: config.unchecked_pool(connections) }
     }
@@ -78,15 +78,15 @@ impl PostgresStore {
     }
 }
 
-/// A connection of the pool that only goes back when it is released: one that failed, or is still
-/// busy with what was asked of it, is thrown away.
+/// A pooled connection that returns to the pool only if it is released. Otherwise it failed or is
+/// still busy with a statement, and is discarded.
 struct Lease(Option<Object>);
 
 impl Lease {
-    /// The connection, and what cancels its statement.
+    /// Returns the connection, and a token that cancels its statement.
     fn client(&mut self) -> Result<(&mut Object, CancelToken), Unavailable> {
-        let gone = || Unavailable("the connection was given back".into());
-        let client = self.0.as_mut().ok_or_else(gone)?;
+        let released = || Unavailable("the connection was released".into());
+        let client = self.0.as_mut().ok_or_else(released)?;
         let cancel = client.cancel_token();
         Ok((client, cancel))
     }
@@ -115,20 +115,21 @@ impl Store for PostgresStore {
             &[(&webhooks, Type::UUID_ARRAY), (&emails, Type::TEXT_ARRAY)];
         let mut lease = self.lease().await?;
         let (client, cancel) = lease.client()?;
-        let answer = client.query_typed(RESOLVE, parameters);
-        let answer = in_time(STATEMENT_TIMEOUT, cancel, answer).await?;
-        let rows = answer.map_err(|error| store_error(&error))?;
+        let result = client.query_typed(RESOLVE, parameters);
+        let result = with_timeout(STATEMENT_TIMEOUT, cancel, result).await?;
+        let rows = result.map_err(|error| store_error(&error))?;
         lease.release();
         let found: HashMap<i64, Resolution> =
-            rows.iter().map(|row| (row.get("at"), resolution(row))).collect();
-        Ok((1..).zip(queries).map(|(at, _)| found.get(&at).cloned()).collect())
+            rows.iter().map(|row| (row.get("ordinal"), resolution(row))).collect();
+        // WITH ORDINALITY counts from 1.
+        Ok((1..).zip(queries).map(|(ordinal, _)| found.get(&ordinal).cloned()).collect())
     }
 
     async fn insert(&self, batch: &[NewActivity<'_>]) -> Result<Inserted, StoreError> {
         let mut lease = self.lease().await?;
-        for _ in 0..CONFLICTS_MAX {
+        for _ in 0..ATTEMPTS_MAX {
             let (client, cancel) = lease.client()?;
-            match in_time(STATEMENT_TIMEOUT, cancel, insert::insert(client, batch)).await? {
+            match with_timeout(STATEMENT_TIMEOUT, cancel, insert::insert(client, batch)).await? {
                 Ok(inserted) => {
                     lease.release();
                     return Ok(inserted);
@@ -143,20 +144,20 @@ impl Store for PostgresStore {
                 }
             }
         }
-        Err(Unavailable("PostgreSQL found a conflict again and again".into()).into())
+        Err(Unavailable("PostgreSQL reported a transaction conflict on every attempt".into())
+            .into())
     }
 
     async fn archive_dead_letters(&self, dead: &[DeadLetter]) -> Result<(), StoreError> {
         let dead = last_deaths(dead);
-        let time = |at: trailpad_common::timestamp::Timestamp| at.to_datetime();
         let ids: Vec<Uuid> = dead.iter().map(|letter| letter.id.uuid()).collect();
         let webhooks: Vec<Option<Uuid>> =
             dead.iter().map(|letter| letter.webhook_id.map(|id| id.uuid())).collect();
         let external_ids: Vec<Option<&str>> =
             dead.iter().map(|letter| letter.external_id.as_deref()).collect();
         let received: Vec<Option<DateTime<Utc>>> =
-            dead.iter().map(|letter| letter.received_at.map(time)).collect();
-        let traces: Vec<Option<&str>> =
+            dead.iter().map(|letter| letter.received_at.map(Timestamp::to_datetime)).collect();
+        let traceparents: Vec<Option<&str>> =
             dead.iter().map(|letter| letter.traceparent.as_deref()).collect();
         let attempts: Vec<i32> =
             dead.iter().map(|letter| i32::try_from(letter.attempts).unwrap_or(i32::MAX)).collect();
@@ -166,13 +167,14 @@ impl Store for PostgresStore {
         let members: Vec<Option<&str>> =
             dead.iter().map(|letter| letter.member_email.as_ref().map(Email::as_str)).collect();
         let replaces: Vec<bool> = dead.iter().map(|letter| letter.replaces).collect();
-        let dead_at: Vec<DateTime<Utc>> = dead.iter().map(|letter| time(letter.dead_at)).collect();
+        let dead_at: Vec<DateTime<Utc>> =
+            dead.iter().map(|letter| letter.dead_at.to_datetime()).collect();
         let parameters: &[Parameter<'_>] = &[
             (&ids, Type::UUID_ARRAY),
             (&webhooks, Type::UUID_ARRAY),
             (&external_ids, Type::TEXT_ARRAY),
             (&received, Type::TIMESTAMPTZ_ARRAY),
-            (&traces, Type::TEXT_ARRAY),
+            (&traceparents, Type::TEXT_ARRAY),
             (&attempts, Type::INT4_ARRAY),
             (&reasons, Type::TEXT_ARRAY),
             (&errors, Type::TEXT_ARRAY),
@@ -183,9 +185,9 @@ impl Store for PostgresStore {
         ];
         let mut lease = self.lease().await?;
         let (client, cancel) = lease.client()?;
-        let answer = client.execute_typed(ARCHIVE, parameters);
-        let answer = in_time(STATEMENT_TIMEOUT, cancel, answer).await?;
-        answer.map_err(|error| store_error(&error))?;
+        let result = client.execute_typed(ARCHIVE, parameters);
+        let result = with_timeout(STATEMENT_TIMEOUT, cancel, result).await?;
+        result.map_err(|error| store_error(&error))?;
         lease.release();
         Ok(())
     }
@@ -194,9 +196,9 @@ impl Store for PostgresStore {
         let parameters: &[Parameter<'_>] = &[(&i64::from(count_max), Type::INT8)];
         let mut lease = self.lease().await?;
         let (client, cancel) = lease.client()?;
-        let answer = client.query_typed_one(OPEN, parameters);
-        let answer = in_time(STATEMENT_TIMEOUT, cancel, answer).await?;
-        let row = answer.map_err(|error| store_error(&error))?;
+        let result = client.query_typed_one(OPEN, parameters);
+        let result = with_timeout(STATEMENT_TIMEOUT, cancel, result).await?;
+        let row = result.map_err(|error| store_error(&error))?;
         lease.release();
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
     }

@@ -1,4 +1,4 @@
-//! The directory's source: what changed among the webhooks, over a connection of its own.
+//! The webhook feed on PostgreSQL, over a dedicated connection.
 
 use std::time::Duration;
 
@@ -13,15 +13,16 @@ use trailpad_common::webhook::token::PublicId;
 use trailpad_common::webhook::{RegistryChanges, WebhookFeed, WebhookRecord};
 use uuid::Uuid;
 
-use super::connect::{Config, in_time};
+use super::connect::{Config, with_timeout};
 use super::error::unavailable;
 
-/// For what changed; and for everything, which may be 30 MB over a slow link.
+/// For the changes since a revision.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
+/// For the complete registry, which may be 30 MB over a slow link.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One snapshot: the counter, and each webhook that changed since. Without a change, one row of
-/// the counter alone.
+/// Reads the counter and each changed webhook in one snapshot. Without changes, the only row holds
+/// the counter and nulls.
 const CHANGES: &str = "
 SELECT d.revision AS directory_revision, w.id, w.public_id, w.secret_hash, w.previous_secret_hash,
        w.previous_valid_until, w.revoked_at IS NOT NULL AS revoked
@@ -29,20 +30,19 @@ FROM directory_revision d
 LEFT JOIN webhooks w ON w.revision > $1
 ";
 
-/// Asks PostgreSQL for changes. Connects when it is first asked, and again after an error.
+/// Connects on the first query, and reconnects after an error.
 pub struct PostgresWebhookFeed {
     config: Config,
-    /// Dropping it closes the connection, whatever it is at.
+    /// Dropping it closes the connection, even during a statement.
     client: Option<ClientWrapper>,
 }
 
 impl PostgresWebhookFeed {
-    /// A source that is not connected yet.
     pub fn new(config: Config) -> Self {
         Self { config, client: None }
     }
 
-    async fn ask(&mut self, revision: i64) -> Result<Vec<Row>, Unavailable> {
+    async fn query(&mut self, revision: i64) -> Result<Vec<Row>, Unavailable> {
         let client = match self.client.take() {
             Some(client) => client,
             None => {
@@ -53,9 +53,9 @@ impl PostgresWebhookFeed {
         let limit = if revision == 0 { LOAD_TIMEOUT } else { REFRESH_TIMEOUT };
         let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&revision, Type::INT8)];
         let rows = client.query_typed(CHANGES, &parameters);
-        let rows = in_time(limit, client.cancel_token(), rows).await?;
+        let rows = with_timeout(limit, client.cancel_token(), rows).await?;
         let rows = rows.map_err(|error| unavailable(&error))?;
-        // Kept only after a success.
+        // Reused only after a success.
         self.client = Some(client);
         Ok(rows)
     }
@@ -64,14 +64,14 @@ impl PostgresWebhookFeed {
 #[async_trait]
 impl WebhookFeed for PostgresWebhookFeed {
     async fn changes_since(&mut self, revision: i64) -> Result<RegistryChanges, Unavailable> {
-        let rows = self.ask(revision).await?;
+        let rows = self.query(revision).await?;
         let counter = rows.first().map_or(revision, |row| row.get("directory_revision"));
         let webhooks = rows.iter().filter_map(record).collect();
         Ok(RegistryChanges { revision: counter, webhooks })
     }
 }
 
-/// The webhook of a row; none where nothing changed.
+/// `None` for the row without a webhook, which means that nothing changed.
 fn record(row: &Row) -> Option<WebhookRecord> {
     let id: Uuid = row.get::<_, Option<Uuid>>("id")?;
     let public_id = PublicId::parse(row.get("public_id")).ok()?;

@@ -1,27 +1,27 @@
-//! lapin's errors in words. Built from their kind, never from what they might quote.
+//! Texts for lapin's errors, built from the kind of an error, not from data that it may quote.
 
 use lapin::{Error, ErrorKind};
 
-/// What happened, for an operator.
-pub(super) fn explain(error: &Error) -> String {
+/// Describes an error for an operator.
+pub(super) fn describe(error: &Error) -> String {
     match error.kind() {
         ErrorKind::IOError(io) => format!("broker connection: {io}"),
         ErrorKind::ProtocolError(protocol) => {
-            // The broker's own words: codes and names of queues, never of messages.
-            format!("the broker said {} ({})", protocol.get_message(), protocol.get_id())
+            // The broker's message holds codes and names of queues, never content of messages.
+            format!("the broker reported {} ({})", protocol.get_message(), protocol.get_id())
         }
-        ErrorKind::MissingHeartbeatError => "the broker stopped answering heartbeats".into(),
-        other => format!("broker connection: {}", name(other)),
+        ErrorKind::MissingHeartbeatError => "the broker stopped sending heartbeats".into(),
+        other => format!("broker connection: {}", describe_kind(other)),
     }
 }
 
-fn name(kind: &ErrorKind) -> &'static str {
+fn describe_kind(kind: &ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::ChannelsLimitReached => "no channel is left on it",
-        ErrorKind::InvalidChannelState(..) => "the channel was closed",
-        ErrorKind::InvalidConnectionState(_) => "it was closed",
+        ErrorKind::ChannelsLimitReached => "the limit of channels is reached",
+        ErrorKind::InvalidChannelState(..) => "the channel is closed",
+        ErrorKind::InvalidConnectionState(_) => "the connection is closed",
         ErrorKind::AuthProviderError(_) => "authentication failed",
-        ErrorKind::InvalidProtocolVersion(_) => "the server speaks no AMQP 0-9-1",
-        _ => "it failed",
+        ErrorKind::InvalidProtocolVersion(_) => "the server does not support AMQP 0-9-1",
+        _ => "the connection failed",
     }
 }

@@ -1,7 +1,7 @@
-//! A link: one connection to the broker that is made again for ever.
+//! A broker connection that reconnects indefinitely.
 //!
-//! lapin's own recovery gives up after a while, so a supervisor outside of it reconnects. Its
-//! state is watched by publishers, subscriptions and readiness.
+//! lapin's own recovery stops after a limited number of attempts, so a supervisor task reconnects.
+//! Publishers, subscriptions and readiness watch the state of the link.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,46 +16,45 @@ use trailpad_common::failure::Unavailable;
 use trailpad_common::runtime::backoff::Backoff;
 use trailpad_common::runtime::lifecycle::{Health, HealthWatch};
 
-use super::error::explain;
+use super::error::describe;
 use super::topology::Topology;
 
 const RECONNECT_FIRST: Duration = Duration::from_millis(200);
-const RECONNECT_MOST: Duration = Duration::from_secs(5);
-/// Long, because lapin leaves a thread behind for an attempt that is abandoned.
+const RECONNECT_MAX: Duration = Duration::from_secs(5);
+/// Long, because lapin leaks a thread for each attempt that is abandoned.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
-/// Opening a channel or declaring a queue.
+/// Limits a call on an open connection, for example opening a channel or declaring a queue.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-/// A broker that says nothing for twice as long is taken for lost.
+/// The connection counts as lost after two intervals without a frame from the broker.
 const HEARTBEAT_SECONDS: u16 = 10;
-/// How often a connection is looked at, should the event of its end not come.
-const LOOK_AT_CONNECTION: Duration = Duration::from_secs(1);
+/// Interval of the status check that finds a lost connection for which no event arrived.
+const STATUS_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where a link is.
 #[derive(Clone)]
 enum State {
+    /// Not connected; the text is the reason.
     Down(String),
     Up(Arc<Connection>),
-    /// The broker reads nothing from publishers: an alarm.
+    /// A memory or disk alarm: the broker reads nothing from publishers.
     Blocked(Arc<Connection>, String),
 }
 
-/// One connection to the broker, made again whenever it is lost. Ends when it is dropped.
+/// One connection to the broker that reconnects whenever it is lost, until the link is dropped.
 pub(super) struct Link {
     state: watch::Receiver<State>,
     health: HealthWatch,
 }
 
-/// What a link connects to, and as what.
 #[derive(Clone)]
 pub(super) struct Target {
     pub uri: AMQPUri,
-    /// Shown by the broker's management pages.
+    /// The name of the connection, shown by the broker's management pages.
     pub name: String,
     pub topology: Topology,
 }
 
 impl Link {
-    /// Starts to connect.
+    /// Connects in the background.
     pub fn start(target: Target) -> Self {
         let connecting = "connecting to the broker".to_owned();
         let (state_sender, state) = watch::channel(State::Down(connecting.clone()));
@@ -68,19 +67,19 @@ impl Link {
         self.health.clone()
     }
 
-    /// The connection, if it may be published to.
+    /// Returns the connection if the broker accepts messages on it, otherwise the reason.
     pub fn for_publishing(&self) -> Result<Arc<Connection>, String> {
         match &*self.state.borrow() {
             State::Up(connection) => Ok(connection.clone()),
-            State::Blocked(_, why) | State::Down(why) => Err(why.clone()),
+            State::Blocked(_, reason) | State::Down(reason) => Err(reason.clone()),
         }
     }
 
-    /// The connection, if it may be consumed from.
+    /// Returns the connection if it is up. The broker may block it for publishers.
     pub fn for_consuming(&self) -> Result<Arc<Connection>, Unavailable> {
         match &*self.state.borrow() {
             State::Up(connection) | State::Blocked(connection, _) => Ok(connection.clone()),
-            State::Down(why) => Err(Unavailable(why.clone())),
+            State::Down(reason) => Err(Unavailable(reason.clone())),
         }
     }
 }
@@ -98,34 +97,34 @@ impl Reporter {
     fn report(&self, state: State) {
         let health = match &state {
             State::Up(_) => Health::Up,
-            State::Blocked(_, why) | State::Down(why) => Health::Down(why.clone()),
+            State::Blocked(_, reason) | State::Down(reason) => Health::Down(reason.clone()),
         };
-        // In this order: whoever waits for the health finds the connection.
+        // State first: a task that waits for the health then finds the connection.
         self.state.send_replace(state);
         self.health.send_replace(health);
     }
 }
 
 async fn supervise(target: Target, reporter: Reporter) {
-    let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_MOST);
+    let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_MAX);
     loop {
-        let why = match connect(&target).await {
+        let reason = match connect(&target).await {
             Ok(connection) => {
                 backoff.reset();
                 info!(link = target.name, "connected to the broker");
                 reporter.report(State::Up(connection.clone()));
                 tokio::select! {
-                    why = follow(&connection, &reporter) => why,
+                    reason = follow(&connection, &reporter) => reason,
                     () = reporter.state.closed() => {
-                        let _ = connection.close(200, "bye".into()).await;
+                        let _ = connection.close(200, "closed by client".into()).await;
                         return;
                     }
                 }
             }
-            Err(why) => why,
+            Err(reason) => reason,
         };
-        warn!(link = target.name, reason = why, "no connection to the broker; trying again");
-        reporter.report(State::Down(why));
+        warn!(link = target.name, reason, "no connection to the broker; reconnecting");
+        reporter.report(State::Down(reason));
         tokio::select! {
             () = tokio::time::sleep(backoff.next_wait()) => {}
             () = reporter.state.closed() => return,
@@ -140,8 +139,8 @@ async fn connect(target: &Target) -> Result<Arc<Connection>, String> {
         .with_connection_name(LongString::from(target.name.as_str()));
     let attempt = tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect_uri(uri, properties));
     let connection = match attempt.await {
-        Ok(connected) => connected.map_err(|error| explain(&error))?,
-        Err(_) => return Err("the broker takes connections but does not answer".into()),
+        Ok(connected) => connected.map_err(|error| describe(&error))?,
+        Err(_) => return Err("the broker accepts connections but does not respond".into()),
     };
     let declared = async {
         let channel = connection.create_channel().await?;
@@ -150,37 +149,37 @@ async fn connect(target: &Target) -> Result<Arc<Connection>, String> {
     };
     match tokio::time::timeout(CALL_TIMEOUT, declared).await {
         Ok(Ok(())) => Ok(Arc::new(connection)),
-        Ok(Err(error)) => Err(format!("could not declare the queues: {}", explain(&error))),
-        Err(_) => Err("the broker does not answer the declaration of the queues".into()),
+        Ok(Err(error)) => Err(format!("declaring the queues failed: {}", describe(&error))),
+        Err(_) => Err("the broker did not confirm the declaration of the queues in time".into()),
     }
 }
 
-/// Follows a connection until it is lost; gives the reason.
+/// Reports the state of a connection until it is lost; returns the reason.
 async fn follow(connection: &Arc<Connection>, reporter: &Reporter) -> String {
     let mut events = std::pin::pin!(connection.events_listener());
     loop {
-        let event = tokio::time::timeout(LOOK_AT_CONNECTION, events.next()).await;
+        let event = tokio::time::timeout(STATUS_CHECK_INTERVAL, events.next()).await;
         match event {
-            Ok(Some(Event::ConnectionBlocked(why))) => {
-                let why = format!("the broker blocks publishers ({why})");
-                warn!(reason = why, "blocked by the broker");
-                reporter.report(State::Blocked(connection.clone(), why));
+            Ok(Some(Event::ConnectionBlocked(alarm))) => {
+                let reason = format!("the broker blocks publishers ({alarm})");
+                warn!(reason, "blocked by the broker");
+                reporter.report(State::Blocked(connection.clone(), reason));
             }
             Ok(Some(Event::ConnectionUnblocked)) => {
                 info!("unblocked by the broker");
                 reporter.report(State::Up(connection.clone()));
             }
-            Ok(Some(Event::Error(error))) => return explain(&error),
-            Ok(None) => return "the connection ended".into(),
+            Ok(Some(Event::Error(error))) => return describe(&error),
+            Ok(None) => return "the connection to the broker ended".into(),
             Ok(Some(_)) | Err(_) => {}
         }
         if connection.status().blocked() && reporter.is_up() {
-            // Blocked before anybody listened.
-            let why = "the broker blocks publishers".to_owned();
-            reporter.report(State::Blocked(connection.clone(), why));
+            // The broker blocked the connection before the listener was registered.
+            let reason = "the broker blocks publishers".to_owned();
+            reporter.report(State::Blocked(connection.clone(), reason));
         }
         if !connection.status().connected() {
-            return "the connection was lost".into();
+            return "the connection to the broker was lost".into();
         }
     }
 }

@@ -1,8 +1,9 @@
-//! RabbitMQ: the queue.
+//! The queue engine for RabbitMQ.
 //!
-//! Publishing and consuming use separate connections, because an alarm stops all writes of a
-//! publishing connection, acknowledgements included.
+//! Publishing and consuming use separate connections: during an alarm the broker stops reading from
+//! a connection that publishes, and would then read no acknowledgements either.
 
+mod backend;
 mod error;
 mod link;
 mod publisher;
@@ -18,40 +19,26 @@ use trailpad_common::failure::Unavailable;
 use trailpad_common::queue::{Depths, Destination, Publisher, Queue, Source, Subscription};
 use trailpad_common::runtime::lifecycle::HealthWatch;
 
-use error::explain;
+pub use backend::{BadUrl, RabbitBackend};
+use error::describe;
 use link::{CALL_TIMEOUT, Link, Target};
 use publisher::RabbitPublisher;
 use subscription::RabbitSubscription;
 use topology::Topology;
 
-/// The queue on RabbitMQ. Connects when it is first used, and again whenever a link is lost.
-pub struct RabbitQueue {
+/// Connects when it is first used, and reconnects whenever a link is lost.
+struct RabbitQueue {
     target: Target,
     publishing: OnceLock<Arc<Link>>,
     consuming: OnceLock<Arc<Link>>,
 }
 
-/// The text is no AMQP URL. Does not quote it, because it holds a password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an AMQP URL: write amqp://user:password@host:5672/vhost, or amqps:// for TLS")]
-pub struct BadUrl;
-
 impl RabbitQueue {
-    /// The queue `name` and those named after it, on the broker at `url`. `role` names the
-    /// connections; `retry_delays` are those this role publishes to.
-    ///
-    /// # Errors
-    /// The URL is none. Whether the broker is there shows later, in the health.
-    pub fn new(
-        url: &str,
-        name: &str,
-        role: &str,
-        retry_delays: &[Duration],
-    ) -> Result<Self, BadUrl> {
-        let uri: AMQPUri = url.parse().map_err(|_| BadUrl)?;
+    /// `role` names the connections; `retry_delays` are the delays of the retry queues to declare.
+    fn new(uri: AMQPUri, name: &str, role: &str, retry_delays: &[Duration]) -> Self {
         let topology = Topology::new(name, retry_delays);
         let target = Target { uri, name: format!("trailpad {role}"), topology };
-        Ok(Self { target, publishing: OnceLock::new(), consuming: OnceLock::new() })
+        Self { target, publishing: OnceLock::new(), consuming: OnceLock::new() }
     }
 
     fn publishing(&self) -> &Arc<Link> {
@@ -62,8 +49,8 @@ impl RabbitQueue {
         self.consuming.get_or_init(|| self.link("consume"))
     }
 
-    fn link(&self, what: &str) -> Arc<Link> {
-        let name = format!("{} {what}", self.target.name);
+    fn link(&self, purpose: &str) -> Arc<Link> {
+        let name = format!("{} {purpose}", self.target.name);
         Arc::new(Link::start(Target { name, ..self.target.clone() }))
     }
 }
@@ -99,8 +86,8 @@ impl Queue for RabbitQueue {
         let connection = self.consuming().for_consuming()?;
         let depths = self.target.topology.depths(&connection);
         match tokio::time::timeout(CALL_TIMEOUT, depths).await {
-            Ok(depths) => depths.map_err(|error| Unavailable(explain(&error))),
-            Err(_) => Err(Unavailable("the broker does not answer".into())),
+            Ok(depths) => depths.map_err(|error| Unavailable(describe(&error))),
+            Err(_) => Err(Unavailable("the broker did not report the queue depths in time".into())),
         }
     }
 }

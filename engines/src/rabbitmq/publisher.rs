@@ -1,8 +1,7 @@
-//! Publishing: one channel with at most one unconfirmed message.
+//! Publishing on a channel with at most one unconfirmed message.
 //!
-//! lapin pairs returned messages and acks by their order of arrival; with one message at a time
-//! there is nothing to pair wrongly, and an ack that came with a return is never taken for a
-//! confirm.
+//! lapin pairs returned messages with acks by their order of arrival. With one message at a time
+//! that pairing is unambiguous, so an ack of a returned message is never mistaken for a confirm.
 
 use std::sync::Arc;
 
@@ -12,11 +11,11 @@ use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
 use trailpad_common::queue::{Destination, MessageKind, PublishError, Publisher};
 
-use super::error::explain;
+use super::error::describe;
 use super::link::{CALL_TIMEOUT, Link};
 use super::topology::Topology;
 
-/// Survives a restart of the broker (AMQP 0-9-1, `delivery-mode`).
+/// AMQP 0-9-1 `delivery-mode`: the message survives a restart of the broker.
 const PERSISTENT: u8 = 2;
 
 pub(super) struct RabbitPublisher {
@@ -30,7 +29,7 @@ impl RabbitPublisher {
         Self { link, topology, channel: None }
     }
 
-    /// The open channel, or a new one in confirm mode.
+    /// Takes the open channel, or opens one in confirm mode.
     async fn channel(&mut self) -> Result<Channel, String> {
         let connection = self.link.for_publishing()?;
         if let Some(channel) = self.channel.take_if(|channel| channel.status().connected()) {
@@ -39,13 +38,13 @@ impl RabbitPublisher {
         let open = async {
             let channel = connection.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;
-            // Brings back a queue that somebody deleted.
+            // Recreates a queue that was deleted.
             self.topology.declare(&channel).await?;
             Ok(channel)
         };
         match tokio::time::timeout(CALL_TIMEOUT, open).await {
-            Ok(opened) => opened.map_err(|error: lapin::Error| explain(&error)),
-            Err(_) => Err("the broker does not open a channel".into()),
+            Ok(opened) => opened.map_err(|error: lapin::Error| describe(&error)),
+            Err(_) => Err("the broker did not open a channel in time".into()),
         }
     }
 }
@@ -65,7 +64,7 @@ impl Publisher for RabbitPublisher {
             .with_content_type(ShortString::from("application/json"))
             .with_type(ShortString::from(kind.as_str()));
         let routing_key = ShortString::from(self.topology.queue(to).as_str());
-        let unknown = |error: lapin::Error| PublishError::Unknown(explain(&error));
+        let unknown = |error: lapin::Error| PublishError::Unknown(describe(&error));
         let confirm = channel
             .basic_publish(ShortString::from(""), routing_key, options, body, properties)
             .await
@@ -77,9 +76,9 @@ impl Publisher for RabbitPublisher {
             }
             Confirmation::Nack(None) => {
                 self.channel = Some(channel);
-                Err(PublishError::Refused("the broker did not take the message".into()))
+                Err(PublishError::Refused("the broker rejected the message (basic.nack)".into()))
             }
-            // The channel is not kept: the next one declares the queues again.
+            // The channel is dropped, so that the next call opens one and declares the queues.
             Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => {
                 Err(PublishError::NotAccepted("the queue does not exist".into()))
             }

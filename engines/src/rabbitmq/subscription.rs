@@ -1,4 +1,4 @@
-//! Consuming: messages in, acknowledgements out.
+//! Consuming: deliveries from one queue, and their acknowledgements.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use lapin::{Channel, Consumer};
 use trailpad_common::failure::{Reason, Unavailable};
 use trailpad_common::queue::{Delivery, MessageKind, Settle, Subscription};
 
-use super::error::explain;
+use super::error::describe;
 use super::link::{CALL_TIMEOUT, Link};
 
 pub(super) struct RabbitSubscription {
-    /// Held so that it stays open as long as deliveries may be settled.
+    /// Kept open as long as deliveries may be settled.
     channel: Channel,
     consumer: Consumer,
     cancelled: bool,
-    /// How the stream ended, once it did.
+    /// The result that the stream ended with; `None` while it is open.
     end: Option<Result<(), Unavailable>>,
 }
 
@@ -32,25 +32,30 @@ impl RabbitSubscription {
         let open = async {
             let channel = connection.create_channel().await?;
             channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-            let (queue, tag) = (ShortString::from(queue), ShortString::from(""));
+            let queue = ShortString::from(queue);
+            let tag = ShortString::from("");
             let options = BasicConsumeOptions::default();
             let consumer =
                 channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
             Ok((channel, consumer))
         };
         let (channel, consumer) = match tokio::time::timeout(CALL_TIMEOUT, open).await {
-            Ok(opened) => opened.map_err(|error: lapin::Error| Unavailable(explain(&error)))?,
-            Err(_) => return Err(Unavailable("the broker does not answer a subscription".into())),
+            Ok(opened) => opened.map_err(|error: lapin::Error| Unavailable(describe(&error)))?,
+            Err(_) => {
+                return Err(Unavailable(
+                    "the broker did not confirm the subscription in time".into(),
+                ));
+            }
         };
         Ok(Self { channel, consumer, cancelled: false, end: None })
     }
 
-    /// Takes an item of the stream; any end that was not asked for is a lost link (RabbitMQ 4.3
-    /// cancels a consumer where older ones close its channel).
+    /// Converts an item of the stream. Any end without [`Subscription::cancel`] counts as a lost
+    /// link: RabbitMQ 4.3 cancels a consumer in cases where older versions close its channel.
     fn item(&mut self, item: Option<lapin::Result<AmqpDelivery>>) -> Option<Delivery> {
         match item {
             Some(Ok(delivery)) => return Some(to_delivery(delivery)),
-            Some(Err(error)) => self.end = Some(Err(Unavailable(explain(&error)))),
+            Some(Err(error)) => self.end = Some(Err(Unavailable(describe(&error)))),
             None if self.cancelled => self.end = Some(Ok(())),
             None => self.end = Some(Err(Unavailable("the broker ended the subscription".into()))),
         }
@@ -82,7 +87,7 @@ impl Subscription for RabbitSubscription {
         if !std::mem::replace(&mut self.cancelled, true) {
             let cancel =
                 self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
-            // Without an answer the stream ends as a lost link.
+            // If the broker does not confirm in time, the stream later ends as a lost link.
             let _ = tokio::time::timeout(CALL_TIMEOUT, cancel).await;
         }
     }
@@ -93,7 +98,7 @@ struct RabbitSettle(Acker);
 #[async_trait]
 impl Settle for RabbitSettle {
     async fn ack(&self) {
-        // An error means that the link is lost: the message comes again.
+        // An error means that the link is lost; the broker then redelivers the message.
         let _ = self.0.ack(BasicAckOptions::default()).await;
     }
 
@@ -108,14 +113,14 @@ fn to_delivery(amqp: AmqpDelivery) -> Delivery {
     let header = |name: &str| headers.and_then(|headers| headers.get(name));
     let redeliveries = header("x-delivery-count").and_then(as_count).unwrap_or(0);
     let broker_reason = header("x-death").map(|_| Reason::DeliveryLimit);
-    let kind = MessageKind::named(kind);
+    let kind = MessageKind::from_name(kind);
     let mut delivery = Delivery::new(kind, amqp.data, Box::new(RabbitSettle(amqp.acker)));
     delivery.redeliveries = redeliveries;
     delivery.broker_reason = broker_reason;
     delivery
 }
 
-/// RabbitMQ encodes the count in whichever integer type fits.
+/// RabbitMQ chooses the integer type by the size of the value.
 fn as_count(value: &AMQPValue) -> Option<u32> {
     match value {
         AMQPValue::ShortShortInt(count) => u32::try_from(*count).ok(),

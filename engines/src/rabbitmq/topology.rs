@@ -1,7 +1,8 @@
-//! The queues: their names and arguments.
+//! The names and arguments of the queues.
 //!
-//! Arguments are constants of a version of the code, because RabbitMQ refuses to declare a queue
-//! again with others, for ever. What an operator may change is a policy, or the worker's.
+//! Arguments are constants, because RabbitMQ permanently refuses to redeclare a queue with other
+//! arguments. Settings that operators may change are policies of the broker or options of the
+//! worker.
 
 use std::time::Duration;
 
@@ -11,13 +12,13 @@ use lapin::{Channel, Connection};
 use trailpad_common::failure::retry::delay_name;
 use trailpad_common::queue::{Depths, Destination};
 
-/// Deliveries before the broker dead-letters an activity's message by itself: a last resort far
-/// behind the worker's own rule for messages that end their worker.
+/// Deliveries before the broker itself dead-letters a message of activities. A last resort, far
+/// above the worker's own limit for poison messages.
 const DELIVERY_LIMIT: i32 = 20;
-/// For queues whose messages must never be dropped. A limit has to be explicit, because 4.x has a
-/// default of 20, and `-1` means "drop at once" on 3.x.
+/// For queues whose messages must never be dropped. Set explicitly, because RabbitMQ 4.x defaults
+/// to 20, and because `-1` means "drop immediately" on 3.x.
 const DELIVERY_LIMIT_NONE: i32 = i32::MAX;
-/// Messages that may wait in one retry queue; what it refuses is dead-lettered at once.
+/// Maximum length of a retry queue. A message that it refuses is dead-lettered immediately.
 pub const RETRY_MESSAGES_MAX: i32 = 100_000;
 
 /// The queues of one installation.
@@ -29,12 +30,11 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// The queues below `name`, with one retry queue for each delay.
+    /// Queues whose names begin with `name`, with one retry queue per delay.
     pub fn new(name: &str, retry_delays: &[Duration]) -> Self {
         Self { name: name.to_owned(), retry_delays: retry_delays.to_vec() }
     }
 
-    /// The name of the queue that is `to`.
     pub fn queue(&self, to: Destination) -> String {
         match to {
             Destination::Activities => self.name.clone(),
@@ -43,10 +43,10 @@ impl Topology {
         }
     }
 
-    /// Declares every queue; harmless where they are there.
+    /// Declares every queue. Has no effect on queues that exist.
     pub async fn declare(&self, channel: &Channel) -> lapin::Result<()> {
         let retries = self.retry_delays.iter().map(|delay| Destination::Retry(*delay));
-        // A queue that dead-letters comes after the one it dead-letters into.
+        // A queue is declared after the queue that it dead-letters into.
         for to in [Destination::Dead, Destination::Activities].into_iter().chain(retries) {
             let durable = QueueDeclareOptions { durable: true, ..Default::default() };
             let name = ShortString::from(self.queue(to).as_str());
@@ -55,8 +55,8 @@ impl Topology {
         Ok(())
     }
 
-    /// How many messages wait, on a channel of its own: asking for a queue that is not there closes
-    /// the channel.
+    /// Counts waiting messages on a separate channel: a passive declaration of a queue that does
+    /// not exist closes the channel.
     pub async fn depths(&self, connection: &Connection) -> lapin::Result<Depths> {
         let channel = connection.create_channel().await?;
         let mut depths = Depths {
@@ -72,9 +72,9 @@ impl Topology {
     }
 
     async fn depth(&self, channel: &Channel, to: Destination) -> lapin::Result<u64> {
-        let only_look = QueueDeclareOptions { passive: true, ..Default::default() };
+        let passive = QueueDeclareOptions { passive: true, ..Default::default() };
         let name = ShortString::from(self.queue(to).as_str());
-        let queue = channel.queue_declare(name, only_look, FieldTable::default()).await?;
+        let queue = channel.queue_declare(name, passive, FieldTable::default()).await?;
         Ok(u64::from(queue.message_count()))
     }
 
@@ -84,7 +84,7 @@ impl Topology {
             table.insert(key.into(), value);
         };
         set("x-queue-type", text("quorum"));
-        // At-least-once dead-lettering asks for this; without a length limit it refuses nothing.
+        // At-least-once dead-lettering requires this. Without a length limit it rejects nothing.
         set("x-overflow", text("reject-publish"));
         match to {
             Destination::Activities => {
@@ -103,8 +103,8 @@ impl Topology {
         table
     }
 
-    /// Through the default exchange, confirmed by the queue at the other end before the message
-    /// leaves this one.
+    /// Dead-letters through the default exchange. The message leaves this queue only after the
+    /// target queue has confirmed it.
     fn dead_letter_into(&self, set: &mut impl FnMut(&str, AMQPValue), to: Destination) {
         set("x-dead-letter-exchange", text(""));
         set("x-dead-letter-routing-key", text(&self.queue(to)));
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_retry_queue_is_named_after_its_delay_so_that_a_changed_schedule_clashes_with_nothing() {
+    fn a_retry_queue_is_named_after_its_delay_so_that_a_changed_schedule_does_not_conflict() {
         let topology = Topology::new("trailpad.activities", &[]);
         let retry = |delay| topology.queue(Destination::Retry(delay));
         assert_eq!(retry(Duration::from_secs(10)), "trailpad.activities.retry.10s");

@@ -1,4 +1,4 @@
-//! The data directory: where the files are, who may open them, and who serves them.
+//! The data directory: its files, their permissions, and the lock of the process that serves it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -15,101 +15,90 @@ use super::migrate::{self, QUEUE, STORE, Schema};
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
 const OWNER_ONLY_FILE: u32 = 0o600;
 
-/// The directory that holds queue and store.
+/// The directory that holds the files of queue and store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDir {
     path: PathBuf,
 }
 
-/// Why a data directory can't be served; each is a sentence for the person who asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// A data directory can't be used. Each text is a sentence for an operator.
+#[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// Another process serves it.
-    #[error("{} is served by another process: stop it first, or name another --data-dir", .0.display())]
+    #[error("{} is served by another process: stop it first, or use another data directory", .0.display())]
     Served(PathBuf),
-    /// The system refuses something.
-    #[error("{path}: {why}", path = .0.display(), why = .1)]
-    Io(PathBuf, String),
-    /// A file is damaged, or of something or somebody else. It is left as it is.
-    #[error("{path}: {why}", path = .0.display(), why = .1)]
-    File(PathBuf, String),
+    #[error("can't use {}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    /// A file is damaged, or belongs to another application or version. It is left unchanged.
+    #[error("{}: {reason}", path.display())]
+    File { path: PathBuf, reason: String },
 }
 
-/// Held by the process that serves a directory; the system lets go of it with the process.
+/// Held by the process that serves a directory. The system releases it when the process ends.
 #[derive(Debug)]
 pub struct ServeLock(#[expect(dead_code, reason = "held for its lock")] File);
 
 impl DataDir {
-    /// The directory at `path`, which need not be there yet.
+    /// The directory need not exist yet.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes the directory, if it is not there, with rights for its owner alone, and takes it for
-    /// this process.
+    /// Creates the directory if it is missing, accessible only by its owner, and locks it for this
+    /// process.
     ///
     /// # Errors
-    /// Another process serves it, or the system refuses.
+    /// Another process serves the directory, or it can't be created or locked.
     pub fn lock(&self) -> Result<ServeLock, DataDirError> {
         DirBuilder::new()
             .recursive(true)
             .mode(OWNER_ONLY_DIRECTORY)
             .create(&self.path)
-            .map_err(|error| DataDirError::io(&self.path, &error))?;
+            .map_err(|error| DataDirError::io(&self.path, error))?;
         let path = self.path.join("serve.lock");
-        let file = owner_only(&path).map_err(|error| DataDirError::io(&path, &error))?;
+        let file = open_owner_only(&path).map_err(|error| DataDirError::io(&path, error))?;
         match file.try_lock() {
             Ok(()) => Ok(ServeLock(file)),
             Err(TryLockError::WouldBlock) => Err(DataDirError::Served(self.path.clone())),
-            Err(TryLockError::Error(error)) => Err(DataDirError::io(&path, &error)),
+            Err(TryLockError::Error(error)) => Err(DataDirError::io(&path, error)),
         }
     }
 
-    /// Makes the store's file if it is missing, checks it if it is there, and brings its schema to
-    /// this version; gives the names of the migrations that were applied now. Whoever holds the
-    /// lock may do that.
+    /// Creates the file of a schema if it is missing, checks it if it exists, and brings its schema
+    /// to this version; returns the names of the migrations that it applied. Needs the lock.
     ///
     /// # Errors
-    /// The file is damaged, of something else or of a newer version; it is left as it is.
-    pub fn migrate_store(&self, _lock: &ServeLock) -> Result<Vec<String>, DataDirError> {
-        self.migrate(&STORE)
-    }
-
-    /// The same for the queue's file.
-    ///
-    /// # Errors
-    /// As above.
-    pub fn migrate_queue(&self, _lock: &ServeLock) -> Result<Vec<String>, DataDirError> {
-        self.migrate(&QUEUE)
-    }
-
-    fn migrate(&self, schema: &Schema) -> Result<Vec<String>, DataDirError> {
+    /// The file is damaged, or belongs to another application or a newer version; it is left
+    /// unchanged.
+    pub(super) fn migrate(
+        &self,
+        schema: &Schema,
+        _lock: &ServeLock,
+    ) -> Result<Vec<String>, DataDirError> {
         let path = self.path.join(schema.file);
-        owner_only(&path).map_err(|error| DataDirError::io(&path, &error))?;
+        open_owner_only(&path).map_err(|error| DataDirError::io(&path, error))?;
         let migrated = migrate::migrate(&path, schema);
-        let names = migrated.map_err(|why| DataDirError::File(path, why))?;
+        let names = migrated.map_err(|reason| DataDirError::File { path, reason })?;
         Ok(names.into_iter().map(|name| format!("{name} ({})", schema.file)).collect())
     }
 
-    /// Writes a file that only its owner may read, in place of one of that name.
+    /// Writes a file that only its owner may read; replaces a file of the same name.
     ///
     /// # Errors
-    /// The system refuses.
+    /// The file can't be removed, created or written.
     pub fn write_secret(&self, name: &str, text: &str) -> Result<PathBuf, DataDirError> {
         let path = self.path.join(name);
         let write = || {
             if path.exists() {
                 fs::remove_file(&path)?;
             }
-            owner_only(&path)?;
+            open_owner_only(&path)?;
             fs::write(&path, text)
         };
-        write().map_err(|error| DataDirError::io(&path, &error))?;
+        write().map_err(|error| DataDirError::io(&path, error))?;
         Ok(path)
     }
 
@@ -126,24 +115,24 @@ impl DataDir {
         if !path.exists() {
             let directory = self.path.display();
             return Err(Unavailable(format!(
-                "{directory} holds no data: `trailpad serve` makes it, --data-dir names another place"
+                "{directory} holds no data: `trailpad serve` creates it, --data-dir names another directory"
             )));
         }
-        let explain = |why: String| Unavailable(format!("{}: {why}", path.display()));
-        let connection = open(&path).map_err(|error| explain(describe(&error)))?;
-        migrate::expect_current(&connection, schema).map_err(explain)?;
+        let at_path = |reason: String| Unavailable(format!("{}: {reason}", path.display()));
+        let connection = open(&path).map_err(|error| at_path(describe(&error)))?;
+        migrate::expect_current(&connection, schema).map_err(at_path)?;
         Ok(connection)
     }
 }
 
 impl DataDirError {
-    fn io(path: &Path, error: &io::Error) -> Self {
-        Self::Io(path.to_owned(), error.to_string())
+    fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
     }
 }
 
-/// Opens a file for writing; makes it, with rights for its owner alone, if it is not there.
-fn owner_only(path: &Path) -> io::Result<File> {
+/// Opens a file for writing; creates it, accessible only by its owner, if it is missing.
+fn open_owner_only(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(OWNER_ONLY_FILE).open(path)
 }

@@ -1,10 +1,11 @@
-//! SQLite's errors: whose fault, and in words that quote nothing of a payload.
+//! Classifies and describes errors of SQLite. Texts quote nothing of a payload.
 
 use rusqlite::{Error, ErrorCode};
 use trailpad_common::failure::Unavailable;
 use trailpad_common::store::StoreError;
 
-/// Whose fault an error is: a row's only where it surely is (sqlite.org/rescode.html).
+/// Converts an error of a batch. It is blamed on a row only if a row certainly caused it
+/// (sqlite.org/rescode.html).
 pub(super) fn store_error(error: &Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
@@ -14,17 +15,17 @@ pub(super) fn store_error(error: &Error) -> StoreError {
     }
 }
 
-/// An error for which nobody's row is to blame.
+/// Converts an error that no row caused.
 pub(super) fn unavailable(error: &Error) -> Unavailable {
     Unavailable(describe(error))
 }
 
-/// The error in words: only fixed texts, and SQLite's number.
+/// Describes an error with a fixed text and SQLite's extended error code.
 pub(super) fn describe(error: &Error) -> String {
     let Error::SqliteFailure(failure, _) = error else {
-        return "the file holds something unexpected".to_owned();
+        return "the file holds an unexpected value".to_owned();
     };
-    let words = match failure.code {
+    let text = match failure.code {
         ErrorCode::ConstraintViolation => "a constraint was violated",
         ErrorCode::TooBig => "a value is too large",
         ErrorCode::TypeMismatch => "a value has the wrong type",
@@ -34,16 +35,16 @@ pub(super) fn describe(error: &Error) -> String {
             "another process keeps the file busy"
         }
         ErrorCode::DatabaseCorrupt => "the file is damaged",
-        ErrorCode::NotADatabase => "the file is damaged, or no SQLite database",
+        ErrorCode::NotADatabase => "the file is damaged, or is not an SQLite database",
         ErrorCode::SystemIoFailure => "the disk failed to read or write",
         ErrorCode::CannotOpen => "the file can't be opened",
         ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied => {
-            "the file may not be opened"
+            "opening the file is not permitted"
         }
         ErrorCode::OutOfMemory => "out of memory",
         _ => "SQLite failed",
     };
-    format!("{words} (SQLite error {})", failure.extended_code)
+    format!("{text} (SQLite error {})", failure.extended_code)
 }
 
 #[cfg(test)]
@@ -57,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_error_is_blamed_on_a_row_only_if_it_is_one_rows() {
+    fn an_error_is_blamed_on_a_row_only_if_a_row_caused_it() {
         for code in [ffi::SQLITE_CONSTRAINT_CHECK, ffi::SQLITE_TOOBIG, ffi::SQLITE_MISMATCH] {
             assert!(matches!(store_error(&error(code)), StoreError::Refused(_)), "{code}");
         }
@@ -69,9 +70,9 @@ mod tests {
             ffi::SQLITE_READONLY,
             ffi::SQLITE_NOTADB,
         ] {
-            let seen = store_error(&error(code));
-            assert!(matches!(seen, StoreError::Unavailable(_)), "{code}");
-            assert!(!seen.to_string().contains("SECRET"), "{seen}");
+            let converted = store_error(&error(code));
+            assert!(matches!(converted, StoreError::Unavailable(_)), "{code}");
+            assert!(!converted.to_string().contains("SECRET"), "{converted}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A database file: how it is opened, and one connection to it.
+//! Opens a database file, and shares one connection to it.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -7,12 +7,12 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Result, TransactionBehavior};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// Another process's write transaction is waited for so long.
+/// Maximum wait for a write transaction of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The write-ahead log shrinks to this after it was larger.
+/// The write-ahead log is truncated to this size after it was larger.
 const LOG_BYTES_KEPT: i64 = 16 << 20;
 
-/// Opens a file that is there, with the settings that everybody has to share.
+/// Opens an existing file with the settings that all its users must share.
 ///
 /// In WAL mode with `synchronous=FULL` a commit is on the disk when it returns
 /// (sqlite.org/pragma.html#pragma_synchronous).
@@ -30,7 +30,7 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// One connection, used by one task at a time.
+/// One connection that tasks use in turn.
 pub(super) struct Database(Mutex<Connection>);
 
 impl Database {
@@ -38,7 +38,8 @@ impl Database {
         Self(Mutex::new(connection))
     }
 
-    /// Works on the connection. The other tasks of this thread go on elsewhere meanwhile.
+    /// Calls `work` with the connection. On a multi-threaded runtime the other tasks of this thread
+    /// move to another thread meanwhile.
     pub fn with<T>(&self, work: impl FnOnce(&mut Connection) -> T) -> T {
         let work = || work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
         match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
@@ -55,15 +56,18 @@ mod tests {
     #[test]
     fn a_commit_is_on_the_disk_when_it_returns() {
         let path = std::env::temp_dir().join(format!("trailpad-{}.db", uuid::Uuid::now_v7()));
-        std::fs::File::create(&path).expect("a file");
-        let connection = open(&path).expect("opened");
+        std::fs::File::create(&path).expect("the file should be created");
+        let connection = open(&path).expect("the file should open");
         let setting = |name: &str| -> String {
             let read = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
-            format!("{:?}", connection.pragma_query_value(None, name, read).expect("a value"))
+            format!(
+                "{:?}",
+                connection.pragma_query_value(None, name, read).expect("the pragma should be read")
+            )
         };
         assert_eq!(setting("journal_mode"), r#"Text("wal")"#);
         assert_eq!(setting("synchronous"), "Integer(2)", "2 is FULL");
         drop(connection);
-        std::fs::remove_file(&path).expect("removed");
+        std::fs::remove_file(&path).expect("the file should be removed");
     }
 }

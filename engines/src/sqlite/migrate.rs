@@ -1,4 +1,4 @@
-//! Migrations: each file's schema, brought to the version of this code.
+//! Checks the database files, and migrates their schemas to the version of this code.
 
 use std::fs;
 use std::path::Path;
@@ -17,40 +17,41 @@ mod queue {
     refinery::embed_migrations!("migrations/sqlite_queue");
 }
 
-/// Files up to this size are read whole at the start, to find damage before it is built upon; it
-/// takes about a second on a common disk.
+/// Files up to this size are checked completely at the start, to detect damage before more data is
+/// written. The check of such a file takes about a second on a common disk.
 const CHECKED_BYTES_MAX: u64 = 256 << 20;
 
-/// What a file holds.
+/// The schema of one database file.
 pub(super) struct Schema {
-    /// Its name in the data directory.
+    /// Name of the file in the data directory.
     pub file: &'static str,
-    /// `PRAGMA application_id`: tells our files from other databases.
+    /// `PRAGMA application_id`: distinguishes the file from databases of other applications.
     application_id: i32,
     runner: fn() -> Runner,
 }
 
-/// Activities, dead letters, and what they belong to.
+/// Workspaces, webhooks, activities and dead letters.
 pub(super) const STORE: Schema =
     Schema { file: "store.db", application_id: 0x5472_706B, runner: store::migrations::runner };
-/// Messages on their way.
+/// Messages of the queue.
 pub(super) const QUEUE: Schema =
     Schema { file: "queue.db", application_id: 0x5472_7071, runner: queue::migrations::runner };
 
-/// Checks the file and migrates it; gives the names of the migrations that were applied now.
+/// Checks the file and migrates it; returns the names of the migrations that it applied.
 ///
 /// # Errors
-/// A sentence; the file is left as it was.
+/// A text for an operator. The file is left unchanged.
 pub(super) fn migrate(path: &Path, schema: &Schema) -> Result<Vec<String>, String> {
     if fs::metadata(path).map_err(|error| error.to_string())?.len() > 0 {
         check(path, schema)?;
     }
     let mut connection = open(path).map_err(|error| describe(&error))?;
-    let report = (schema.runner)().run(&mut connection).map_err(|error| explain(&error))?;
+    let report =
+        (schema.runner)().run(&mut connection).map_err(|error| describe_migration_error(&error))?;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 
-/// Looks at a file before anything is written to it.
+/// Checks a file before anything is written to it.
 fn check(path: &Path, schema: &Schema) -> Result<(), String> {
     let connection = Connection::open(path).map_err(|error| describe(&error))?;
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get(0));
@@ -58,9 +59,12 @@ fn check(path: &Path, schema: &Schema) -> Result<(), String> {
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(|error| describe(&error))?;
-    // A first start that was cut short leaves an empty database.
-    if application_id != schema.application_id && tables > 0 && !is_half_made(&connection) {
-        return Err("it is a database of something else, and is left as it is".to_owned());
+    // An interrupted first start leaves an empty database.
+    if application_id != schema.application_id
+        && tables > 0
+        && !is_interrupted_first_start(&connection)
+    {
+        return Err("it is a database of something else; it is left unchanged".to_owned());
     }
     if fs::metadata(path).is_ok_and(|file| file.len() > CHECKED_BYTES_MAX) {
         return Ok(());
@@ -70,13 +74,13 @@ fn check(path: &Path, schema: &Schema) -> Result<(), String> {
         .map_err(|error| describe(&error))?;
     match verdict.as_str() {
         "ok" => Ok(()),
-        _ => Err("the file is damaged: restore it from a backup; it is left as it is".to_owned()),
+        _ => Err("the file is damaged: restore it from a backup; it is left unchanged".to_owned()),
     }
 }
 
-/// Whether there is nothing but the migrations' own table, empty: it is made in a transaction of
-/// its own, before the first migration.
-fn is_half_made(connection: &Connection) -> bool {
+/// `true` if the database holds only an empty table of applied migrations, which is created in a
+/// separate transaction before the first migration.
+fn is_interrupted_first_start(connection: &Connection) -> bool {
     let others = "SELECT count(*) FROM sqlite_schema
                   WHERE tbl_name != 'refinery_schema_history'";
     let applied = "SELECT count(*) FROM refinery_schema_history";
@@ -85,10 +89,10 @@ fn is_half_made(connection: &Connection) -> bool {
     })
 }
 
-/// Makes sure that a file has the schema of this code.
+/// Checks that a file has the schema of this code.
 ///
 /// # Errors
-/// A sentence that says what to do.
+/// A text for an operator, with the action to take.
 pub(super) fn expect_current(connection: &Connection, schema: &Schema) -> Result<(), String> {
     let found: Option<i32> = connection
         .query_row("SELECT max(version) FROM refinery_schema_history", [], |row| row.get(0))
@@ -100,20 +104,21 @@ pub(super) fn expect_current(connection: &Connection, schema: &Schema) -> Result
     match found.map(i64::from).cmp(&wanted.map(i64::from)) {
         std::cmp::Ordering::Equal => Ok(()),
         std::cmp::Ordering::Less => {
-            Err("its schema is older than this version: stop `trailpad serve` and run `trailpad migrate`".into())
+            Err("its schema is older than this version: stop the server and run `trailpad migrate`"
+                .into())
         }
         std::cmp::Ordering::Greater => Err(NEWER.into()),
     }
 }
 
 const NEWER: &str =
-    "it was migrated by a newer version of trailpad: use that one, or restore a backup";
+    "it was migrated by a newer version of Trailpad: use that version, or restore a backup";
 
-fn explain(error: &refinery::Error) -> String {
+fn describe_migration_error(error: &refinery::Error) -> String {
     use refinery::error::Kind;
     match error.kind() {
-        Kind::DivergentVersion(theirs, ours) => {
-            format!("it was migrated by another version ({theirs}) than this one has ({ours})")
+        Kind::DivergentVersion(applied, expected) => {
+            format!("its migration {applied} differs from {expected} of this version")
         }
         Kind::MissingVersion(_) => NEWER.to_owned(),
         Kind::Connection(_, source) => match source.downcast_ref::<rusqlite::Error>() {

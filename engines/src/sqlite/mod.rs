@@ -1,10 +1,11 @@
-//! SQLite: queue and store as two files of a data directory, for a product without servers.
+//! The embedded engine: queue and store as two SQLite files in a data directory.
 //!
-//! One process serves a directory; others may look and change through [`SqliteAdmin`] meanwhile.
-//! Every write transaction begins immediate and is short, and every read is a page, so nobody
-//! keeps anybody waiting or holds up a checkpoint.
+//! One process serves a directory. Other processes may use the administration at the same time.
+//! Every write transaction is immediate and short, and every read is one page, so no process blocks
+//! another for long or delays a checkpoint.
 
 mod admin;
+mod backend;
 mod data_dir;
 mod error;
 mod file;
@@ -14,8 +15,5 @@ mod queue;
 mod store;
 mod webhook_feed;
 
-pub use admin::SqliteAdmin;
+pub use backend::SqliteBackend;
 pub use data_dir::{DataDir, DataDirError, ServeLock};
-pub use queue::SqliteQueue;
-pub use store::SqliteStore;
-pub use webhook_feed::SqliteWebhookFeed;

@@ -1,4 +1,4 @@
-//! The store on SQLite.
+//! The store on SQLite: activities and dead letters.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Result, Row, params};
@@ -15,15 +15,15 @@ use super::file::Database;
 use super::insert::insert;
 
 const RESOLVE: &str = "
-SELECT w.project_id, w.creator_id, m.id, m.ended_at
+SELECT w.project_id, w.creator_id, m.id AS member_id, m.ended_at
 FROM webhooks w
 JOIN projects p ON p.id = w.project_id
 LEFT JOIN members m ON m.workspace_id = p.workspace_id AND m.email = ?2
 WHERE w.id = ?1
 ";
 
-/// A later death of what was there is open again, and is the one that is kept: after a replay it is
-/// the same activity, and under the same Idempotency-Key another may have been posted.
+/// A later dead letter of the same id overwrites the stored one and is open again: it is the same
+/// activity after a replay, or another one that was posted under the same Idempotency-Key.
 const ARCHIVE: &str = "
 INSERT INTO dead_letters (id, webhook_id, external_id, received_at, traceparent, attempts, reason,
                           error, payload, dead_at, stored_at, member_email, replaces)
@@ -44,16 +44,13 @@ SELECT count(*) FROM (
 )
 ";
 
-/// Activities and dead letters in a file.
 pub struct SqliteStore {
     database: Database,
 }
 
 impl SqliteStore {
-    /// Opens the store of a data directory.
-    ///
     /// # Errors
-    /// It can't be opened, or has another version's schema.
+    /// The file can't be opened, or has the schema of another version.
     pub fn open(directory: &DataDir) -> std::result::Result<Self, Unavailable> {
         Ok(Self { database: Database::new(directory.open_store()?) })
     }
@@ -65,10 +62,10 @@ impl Store for SqliteStore {
         &self,
         queries: &[MemberQuery],
     ) -> std::result::Result<Vec<Option<Resolution>>, StoreError> {
-        let answers: Result<Vec<_>> = self
+        let resolved: Result<Vec<_>> = self
             .database
             .with(|connection| queries.iter().map(|query| resolve(connection, query)).collect());
-        answers.map_err(|error| store_error(&error))
+        resolved.map_err(|error| store_error(&error))
     }
 
     async fn insert(&self, batch: &[NewActivity<'_>]) -> std::result::Result<Inserted, StoreError> {
@@ -88,8 +85,7 @@ impl Store for SqliteStore {
         let archived = self.database.with(|connection| {
             let transaction = connection.transaction()?;
             let stored_at = Timestamp::now().unix_micros();
-            dead.iter()
-                .try_for_each(|letter| archive_dead_letters(&transaction, letter, stored_at))?;
+            dead.iter().try_for_each(|letter| archive(&transaction, letter, stored_at))?;
             transaction.commit()
         });
         archived.map_err(|error| store_error(&error))
@@ -112,20 +108,16 @@ fn resolve(connection: &Connection, query: &MemberQuery) -> Result<Option<Resolu
 }
 
 fn resolution(row: &Row<'_>) -> Result<Resolution> {
-    let ended_at = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_unix_micros);
-    let member = row.get::<_, Option<Uuid>>(2)?;
+    let ended_at = row.get::<_, Option<i64>>("ended_at")?.map(Timestamp::from_unix_micros);
+    let member = row.get::<_, Option<Uuid>>("member_id")?;
     Ok(Resolution {
-        project_id: row.get::<_, Uuid>(0)?.into(),
-        creator_id: row.get::<_, Uuid>(1)?.into(),
+        project_id: row.get::<_, Uuid>("project_id")?.into(),
+        creator_id: row.get::<_, Uuid>("creator_id")?.into(),
         member: member.map(|id| ResolvedMember { id: id.into(), ended_at }),
     })
 }
 
-fn archive_dead_letters(
-    connection: &Connection,
-    letter: &DeadLetter,
-    stored_at: i64,
-) -> Result<()> {
+fn archive(connection: &Connection, letter: &DeadLetter, stored_at: i64) -> Result<()> {
     connection.prepare_cached(ARCHIVE)?.execute(params![
         letter.id.uuid(),
         letter.webhook_id.map(|id| id.uuid()),

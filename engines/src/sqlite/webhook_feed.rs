@@ -1,4 +1,4 @@
-//! The directory's source: what changed among the webhooks.
+//! The webhook feed on SQLite.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Result, Row};
@@ -13,25 +13,23 @@ use super::data_dir::DataDir;
 use super::error::unavailable;
 use super::file::Database;
 
-/// One snapshot: the counter, and each webhook that changed since. Without a change, one row of
-/// the counter alone.
+/// Reads the counter and each changed webhook in one snapshot. Without changes, the only row holds
+/// the counter and nulls.
 const CHANGES: &str = "
-SELECT d.revision, w.id, w.public_id, w.secret_hash, w.previous_secret_hash,
-       w.previous_valid_until, w.revoked_at IS NOT NULL
+SELECT d.revision AS directory_revision, w.id, w.public_id, w.secret_hash, w.previous_secret_hash,
+       w.previous_valid_until, w.revoked_at IS NOT NULL AS revoked
 FROM directory_revision d
 LEFT JOIN webhooks w ON w.revision > ?1
 ";
 
-/// Asks the store's file for changes. Readers of a WAL wait for nobody.
+/// Reads the file of the store. In WAL mode a reader waits for no writer.
 pub struct SqliteWebhookFeed {
     database: Database,
 }
 
 impl SqliteWebhookFeed {
-    /// Opens the store of a data directory.
-    ///
     /// # Errors
-    /// It can't be opened, or has another version's schema.
+    /// The file can't be opened, or has the schema of another version.
     pub fn open(directory: &DataDir) -> std::result::Result<Self, Unavailable> {
         Ok(Self { database: Database::new(directory.open_store()?) })
     }
@@ -54,22 +52,23 @@ fn changes(connection: &Connection, since: i64) -> Result<RegistryChanges> {
     let mut rows = statement.query([since])?;
     let mut changes = RegistryChanges { revision: since, webhooks: Vec::new() };
     while let Some(row) = rows.next()? {
-        changes.revision = row.get(0)?;
+        changes.revision = row.get("directory_revision")?;
         changes.webhooks.extend(record(row)?);
     }
     Ok(changes)
 }
 
-/// The webhook of a row; none where nothing changed.
+/// `None` for the row without a webhook, which means that nothing changed.
 fn record(row: &Row<'_>) -> Result<Option<WebhookRecord>> {
-    let Some(id) = row.get::<_, Option<Uuid>>(1)? else { return Ok(None) };
-    let public_id = PublicId::parse(row.get_ref(2)?.as_str()?).ok();
-    let secret_hash = SecretHash::from_bytes(row.get_ref(3)?.as_blob()?);
-    let previous_hash = row.get_ref(4)?.as_blob_or_null()?.and_then(SecretHash::from_bytes);
-    let valid_until = row.get::<_, Option<i64>>(5)?.map(Timestamp::from_unix_micros);
-    let (previous, revoked) = (previous_hash.zip(valid_until), row.get(6)?);
-    let known = public_id.zip(secret_hash);
-    Ok(known.map(|(public_id, secret_hash)| WebhookRecord {
+    let Some(id) = row.get::<_, Option<Uuid>>("id")? else { return Ok(None) };
+    let public_id = PublicId::parse(row.get_ref("public_id")?.as_str()?).ok();
+    let secret_hash = SecretHash::from_bytes(row.get_ref("secret_hash")?.as_blob()?);
+    let previous_hash = row.get_ref("previous_secret_hash")?.as_blob_or_null()?;
+    let valid_until =
+        row.get::<_, Option<i64>>("previous_valid_until")?.map(Timestamp::from_unix_micros);
+    let previous = previous_hash.and_then(SecretHash::from_bytes).zip(valid_until);
+    let revoked = row.get("revoked")?;
+    Ok(public_id.zip(secret_hash).map(|(public_id, secret_hash)| WebhookRecord {
         id: id.into(),
         public_id,
         secret_hash,

@@ -2,20 +2,21 @@ use std::collections::VecDeque;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc as channel, oneshot};
+use tokio::task::JoinHandle;
 use trailpad_common::queue::envelope;
 
 use super::*;
 use crate::admission::Admission;
 
-/// A message that was published, and where to say what becomes of it.
+/// The body of a published message, and the sender for the result of publishing it.
 type Published = (Vec<u8>, Answer);
 type Answer = oneshot::Sender<Result<(), PublishError>>;
 
-/// A publisher that tells the test of each message and does what the test answers.
-struct Scripted(channel::UnboundedSender<Published>);
+/// A publisher that passes each message to the test and returns the test's answer.
+struct ScriptedPublisher(channel::UnboundedSender<Published>);
 
 #[async_trait]
-impl Publisher for Scripted {
+impl Publisher for ScriptedPublisher {
     async fn publish(
         &mut self,
         _to: Destination,
@@ -23,28 +24,29 @@ impl Publisher for Scripted {
         body: &[u8],
     ) -> Result<(), PublishError> {
         let (answer, answered) = oneshot::channel();
-        self.0.send((body.to_vec(), answer)).expect("the test listens");
-        answered.await.expect("the test answers")
+        self.0.send((body.to_vec(), answer)).expect("the test should be receiving messages");
+        answered.await.expect("the test should answer each message")
     }
 }
 
-struct Bench {
+struct Fixture {
     commit: GroupCommit,
     published: channel::UnboundedReceiver<Published>,
     admission: Arc<Admission>,
 }
 
-fn bench(slots: usize, batch_bytes_max: usize, waiting_max: usize, timeout: Duration) -> Bench {
-    let metrics = Metrics::register(&prometheus::Registry::new()).expect("fresh registry");
+fn fixture(slots: usize, limits: GroupCommitLimits) -> Fixture {
+    let metrics = Metrics::register(&prometheus::Registry::new())
+        .expect("a new metrics registry should accept every metric");
     let (sender, published) = channel::unbounded_channel();
-    let publishers = (0..slots).map(|_| Box::new(Scripted(sender.clone())) as Box<dyn Publisher>);
-    let commit =
-        GroupCommit::start(publishers.collect(), batch_bytes_max, waiting_max, timeout, &metrics);
-    Bench { commit, published, admission: Admission::new(1_000, usize::MAX, metrics) }
+    let publishers =
+        (0..slots).map(|_| Box::new(ScriptedPublisher(sender.clone())) as Box<dyn Publisher>);
+    let commit = GroupCommit::start(publishers.collect(), limits, &metrics);
+    Fixture { commit, published, admission: Admission::new(1_000, usize::MAX, metrics) }
 }
 
-impl Bench {
-    fn submit(&self, activity: &'static str) -> tokio::task::JoinHandle<Outcome> {
+impl Fixture {
+    fn submit(&self, activity: &'static str) -> JoinHandle<Outcome> {
         let received_at = Timestamp::now();
         let submission = Submission {
             id: ActivityId::received_at(received_at),
@@ -52,103 +54,120 @@ impl Bench {
             received_at,
             traceparent: None,
             activity: Bytes::from_static(activity.as_bytes()),
-            _permit: self.admission.admit().expect("room"),
+            permit: self.admission.reserve().expect("a request should be below the limit"),
         };
         let commit = self.commit.clone();
         tokio::spawn(async move { commit.submit(submission).await })
     }
 
-    /// The next message: its activities and how to answer it.
+    /// The activities of the next message, and the sender for its answer.
     async fn message(&mut self) -> (VecDeque<String>, Answer) {
-        let (body, answer) = self.published.recv().await.expect("a message");
-        let read =
-            envelope::read(&body).into_iter().map(|e| e.expect("readable").activity.to_owned());
-        (read.collect(), answer)
+        let (body, answer) = self.published.recv().await.expect("a message should be published");
+        let activities = envelope::read(&body)
+            .into_iter()
+            .map(|envelope| envelope.expect("the envelope should be readable").activity.to_owned());
+        (activities.collect(), answer)
     }
 }
 
-const LONG: Duration = Duration::from_secs(3_600);
+fn reply(answer: Answer, result: Result<(), PublishError>) {
+    answer.send(result).expect("the slot should be waiting for the answer");
+}
+
+async fn outcome(submitted: JoinHandle<Outcome>) -> Outcome {
+    submitted.await.expect("the submitting task should not panic")
+}
+
+const LIMITS: GroupCommitLimits = GroupCommitLimits {
+    batch_bytes_max: 1_000_000,
+    waiting_max: 100,
+    publish_timeout: Duration::from_secs(3_600),
+};
 
 #[tokio::test]
-async fn a_lone_activity_is_published_at_once() {
-    let mut bench = bench(3, 1_000_000, 100, LONG);
-    let posted = bench.submit("{}");
-    let (activities, answer) = bench.message().await;
+async fn a_single_activity_is_published_at_once() {
+    let mut fixture = fixture(3, LIMITS);
+    let submitted = fixture.submit("{}");
+    let (activities, answer) = fixture.message().await;
     assert_eq!(activities, ["{}"]);
-    answer.send(Ok(())).expect("awaited");
-    assert_eq!(posted.await.expect("no panic"), Outcome::Accepted);
+    reply(answer, Ok(()));
+    assert_eq!(outcome(submitted).await, Outcome::Accepted);
 }
 
 #[tokio::test]
-async fn what_waits_while_all_slots_are_busy_shares_the_next_message() {
-    let mut bench = bench(1, 1_000_000, 100, LONG);
-    let first = bench.submit("1");
-    let (_, answer) = bench.message().await;
-    let rest: Vec<_> = ["2", "3", "4"].into_iter().map(|activity| bench.submit(activity)).collect();
+async fn activities_that_wait_while_all_slots_are_busy_share_the_next_message() {
+    let mut fixture = fixture(1, LIMITS);
+    let first = fixture.submit("1");
+    let (_, answer) = fixture.message().await;
+    let rest: Vec<_> =
+        ["2", "3", "4"].into_iter().map(|activity| fixture.submit(activity)).collect();
     tokio::task::yield_now().await;
-    answer.send(Ok(())).expect("awaited");
-    let (activities, answer) = bench.message().await;
+    reply(answer, Ok(()));
+    let (activities, answer) = fixture.message().await;
     assert_eq!(activities, ["2", "3", "4"]);
-    answer.send(Err(PublishError::Unknown("cut".into()))).expect("awaited");
-    assert_eq!(first.await.expect("no panic"), Outcome::Accepted);
-    for posted in rest {
-        assert_eq!(posted.await.expect("no panic"), Outcome::Unknown);
+    reply(answer, Err(PublishError::Unknown("connection lost".into())));
+    assert_eq!(outcome(first).await, Outcome::Accepted);
+    for submitted in rest {
+        assert_eq!(outcome(submitted).await, Outcome::Unknown);
     }
 }
 
 #[tokio::test]
-async fn a_message_is_bounded_in_bytes_and_nothing_is_left_behind() {
-    let two = 2 * (Envelope::OVERHEAD_BYTES + 1);
-    let mut bench = bench(1, two, 100, LONG);
-    let posted: Vec<_> = ["1", "2", "3", "4", "5"].into_iter().map(|a| bench.submit(a)).collect();
+async fn messages_respect_the_size_limit_and_omit_no_activity() {
+    let two_activities = 2 * (Envelope::OVERHEAD_BYTES + 1);
+    let mut fixture = fixture(1, GroupCommitLimits { batch_bytes_max: two_activities, ..LIMITS });
+    let submitted: Vec<_> =
+        ["1", "2", "3", "4", "5"].into_iter().map(|a| fixture.submit(a)).collect();
     tokio::task::yield_now().await;
     let mut seen = Vec::new();
     while seen.len() < 5 {
-        let (activities, answer) = bench.message().await;
+        let (activities, answer) = fixture.message().await;
         assert!(activities.len() <= 2);
         seen.extend(activities);
-        answer.send(Ok(())).expect("awaited");
+        reply(answer, Ok(()));
     }
     assert_eq!(seen, ["1", "2", "3", "4", "5"]);
-    for posted in posted {
-        assert_eq!(posted.await.expect("no panic"), Outcome::Accepted);
+    for submitted in submitted {
+        assert_eq!(outcome(submitted).await, Outcome::Accepted);
     }
 }
 
 #[tokio::test]
-async fn a_timeout_tells_whether_the_activity_was_handed_over() {
-    let mut bench = bench(1, 1_000_000, 100, Duration::from_millis(300));
-    let handed_over = bench.submit("1");
-    let (_, answer) = bench.message().await;
-    let waiting = bench.submit("2");
-    assert_eq!(handed_over.await.expect("no panic"), Outcome::Unknown);
-    assert_eq!(waiting.await.expect("no panic"), Outcome::NotAccepted);
-    // The slot is still taken: only the confirm frees it, and what was withdrawn is not published.
-    let third = bench.submit("3");
-    answer.send(Ok(())).expect("the slot still waits");
-    let (activities, answer) = bench.message().await;
+async fn a_timeout_reports_whether_the_activity_was_handed_over() {
+    let publish_timeout = Duration::from_millis(300);
+    let mut fixture = fixture(1, GroupCommitLimits { publish_timeout, ..LIMITS });
+    let handed_over = fixture.submit("1");
+    let (_, answer) = fixture.message().await;
+    let waiting = fixture.submit("2");
+    assert_eq!(outcome(handed_over).await, Outcome::Unknown);
+    assert_eq!(outcome(waiting).await, Outcome::NotAccepted);
+    // Only the confirm frees the slot, and the withdrawn activity is not published.
+    let third = fixture.submit("3");
+    reply(answer, Ok(()));
+    let (activities, answer) = fixture.message().await;
     assert_eq!(activities, ["3"]);
-    answer.send(Ok(())).expect("awaited");
-    assert_eq!(third.await.expect("no panic"), Outcome::Accepted);
+    reply(answer, Ok(()));
+    assert_eq!(outcome(third).await, Outcome::Accepted);
 }
 
 #[tokio::test]
-async fn past_the_bound_of_what_may_wait_it_is_refused_at_once() {
-    let mut bench = bench(1, 1_000_000, 2, LONG);
-    let first = bench.submit("1");
-    let (_, answer) = bench.message().await;
-    let (_second, _third) = (bench.submit("2"), bench.submit("3"));
+async fn activities_past_the_waiting_limit_are_rejected_at_once() {
+    let mut fixture = fixture(1, GroupCommitLimits { waiting_max: 2, ..LIMITS });
+    let first = fixture.submit("1");
+    let (_, answer) = fixture.message().await;
+    let _second = fixture.submit("2");
+    let _third = fixture.submit("3");
     tokio::task::yield_now().await;
-    assert_eq!(bench.submit("4").await.expect("no panic"), Outcome::NotAccepted);
-    answer.send(Ok(())).expect("awaited");
-    assert_eq!(first.await.expect("no panic"), Outcome::Accepted);
+    assert_eq!(outcome(fixture.submit("4")).await, Outcome::NotAccepted);
+    reply(answer, Ok(()));
+    assert_eq!(outcome(first).await, Outcome::Accepted);
 }
 
 #[tokio::test]
-async fn an_activity_the_queue_never_had_is_not_accepted() {
-    let mut bench = bench(1, 1_000_000, 10, LONG);
-    let posted = bench.submit("1");
-    let (_, answer) = bench.message().await;
-    answer.send(Err(PublishError::NotAccepted("away".into()))).expect("awaited");
-    assert_eq!(posted.await.expect("no panic"), Outcome::NotAccepted);
+async fn an_activity_that_never_reached_the_queue_is_not_accepted() {
+    let mut fixture = fixture(1, LIMITS);
+    let submitted = fixture.submit("1");
+    let (_, answer) = fixture.message().await;
+    reply(answer, Err(PublishError::NotAccepted("unavailable".into())));
+    assert_eq!(outcome(submitted).await, Outcome::NotAccepted);
 }

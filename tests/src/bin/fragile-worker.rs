@@ -1,20 +1,21 @@
-//! A worker whose process ends when it stores an activity titled "ends its worker": what a bug
-//! that a payload triggers looks like. `fragile-worker DATABASE_URL AMQP_URL QUEUE`.
+//! A worker whose process aborts when it stores an activity titled "ends its worker", like a bug that
+//! a payload triggers. `fragile-worker DATABASE_URL AMQP_URL QUEUE`.
 
 #![allow(clippy::expect_used)]
 
 use std::sync::Arc;
 
+use trailpad_common::queue::QueueBackend;
 use trailpad_common::runtime::lifecycle::Lifecycle;
 use trailpad_common::runtime::trace::Tracer;
 use trailpad_common::store::{
-    DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, Store, StoreError,
+    DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, Store, StoreBackend, StoreError,
 };
-use trailpad_engines::postgres::{Config, PostgresAdmin, PostgresStore};
-use trailpad_engines::rabbitmq::RabbitQueue;
-use trailpad_worker::{Settings, Worker};
+use trailpad_engines::postgres::PostgresBackend;
+use trailpad_engines::rabbitmq::RabbitBackend;
+use trailpad_worker::{Settings, Worker, WorkerOptions};
 
-struct Fragile(PostgresStore);
+struct Fragile(Arc<dyn Store>);
 
 #[async_trait::async_trait]
 impl Store for Fragile {
@@ -50,18 +51,27 @@ async fn main() {
     };
     let settings = Settings::default();
     let delays = settings.retry_schedule.delays();
-    let queue = RabbitQueue::new(amqp_url, queue, "fragile worker", delays).expect("an AMQP URL");
-    let config = Config::parse(database_url, "fragile worker").expect("a database URL");
-    let store = Arc::new(Fragile(PostgresStore::new(&config, 3)));
-    let (lifecycle, registry) = (Lifecycle::default(), prometheus::Registry::new());
-    let worker = Worker::new(
+    let queue = RabbitBackend::new(amqp_url, queue)
+        .expect("the AMQP URL should be valid")
+        .queue("fragile worker", delays)
+        .expect("creating the queue should succeed");
+    let postgres = PostgresBackend::new(database_url, "fragile worker")
+        .expect("the database URL should be valid");
+    let store = postgres.store(3).expect("creating the store should succeed");
+    let traffic = postgres.administration().expect("creating the administration should succeed");
+    let lifecycle = Lifecycle::default();
+    let registry = prometheus::Registry::new();
+    let options = WorkerOptions {
         settings,
-        Arc::new(queue),
-        store,
-        Arc::new(PostgresAdmin::new(&config)),
-        &registry,
-        lifecycle.watch(),
-        Tracer::default(),
-    );
-    worker.expect("a fresh registry").run().await.expect("it only ends by aborting");
+        queue,
+        store: Arc::new(Fragile(store)),
+        traffic,
+        lifecycle: lifecycle.watch(),
+        tracer: Tracer::default(),
+    };
+    Worker::new(options, &registry)
+        .expect("registering the metrics should succeed")
+        .run()
+        .await
+        .expect("the worker should only end by aborting");
 }

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     };
     eprintln!("starting a private PostgreSQL and RabbitMQ (about 8 s) …");
     let began = Instant::now();
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let runtime = tokio::runtime::Runtime::new().expect("starting the runtime should succeed");
     let servers = runtime.block_on(Servers::start());
     eprintln!("both are up after {:.1} s", began.elapsed().as_secs_f64());
     let status = Command::new(program)
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     match status {
         Ok(status) => ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)),
         Err(error) => {
-            eprintln!("can't run it: {error}");
+            eprintln!("the command did not start: {error}");
             ExitCode::from(127)
         }
     }

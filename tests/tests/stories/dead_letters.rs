@@ -1,4 +1,4 @@
-//! What could not be stored, and its repair, on servers and on files.
+//! Dead letters and their repair by commands, on servers and on files.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const OPEN: &str =
     "SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL AND discarded_at IS NULL";
 const ROWS: &str = "SELECT count(*) FROM activities";
 
-/// The running product, whatever it runs on.
+/// The running product, on servers or on files.
 struct Product {
     engines: Engines,
     workspace: &'static str,
@@ -60,15 +60,16 @@ impl Product {
         }
     }
 
-    async fn say(&self, words: &[&str]) -> String {
-        let output = self.command(words).output().await.expect("the binary is built");
+    async fn run(&self, words: &[&str]) -> String {
+        let output = self.command(words).output().await.expect("the binary should be built");
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "trailpad {words:?}: {error}");
-        String::from_utf8(output.stdout).expect("UTF-8")
+        String::from_utf8(output.stdout).expect("the output should be UTF-8")
     }
 
     async fn json(&self, words: &[&str]) -> Value {
-        serde_json::from_str(&self.say(&[words, &["--json"]].concat()).await).expect("JSON")
+        serde_json::from_str(&self.run(&[words, &["--json"]].concat()).await)
+            .expect("the output should be JSON")
     }
 
     async fn number(&self, sql: &str) -> i64 {
@@ -82,65 +83,63 @@ impl Product {
         wait_until(sql, deadline, async || self.number(sql).await, |seen| *seen == wanted).await;
     }
 
-    async fn add_stranger(&self) -> String {
+    async fn add_jane(&self) -> String {
         let words = ["member", "add", "--workspace", self.workspace, "--email", "jane@example.com"];
-        self.say(&words).await
+        self.run(&words).await
     }
 }
 
-fn of_stranger(external_id: usize) -> String {
+fn for_jane(external_id: usize) -> String {
     format!(
         r#"{{"title":"T","startTime":"2024-08-03T11:30:00Z","externalId":"a-{external_id}","memberEmail":"Jane@Example.com"}}"#
     )
 }
 
-#[tokio::test]
-async fn a_dead_letter_is_seen_and_replayed_once_its_member_is_there_on_servers() {
-    seen_and_replayed(Product::on_servers().await).await;
+on_files_and_servers! {
+    Product:
+    a_dead_letter_is_listed_and_replayed_after_its_member_is_added,
+    a_discarded_dead_letter_is_not_replayed_and_stays_on_record,
+    ten_thousand_dead_letters_are_replayed_although_the_replay_is_killed,
 }
 
-#[tokio::test]
-async fn a_dead_letter_is_seen_and_replayed_once_its_member_is_there_on_files() {
-    seen_and_replayed(Product::on_files().await).await;
-}
-
-async fn seen_and_replayed(product: Product) {
-    let answer = post(&product.url, &of_stranger(1)).await;
-    let id = answer.json()["id"].as_str().expect("an id").to_owned();
+async fn a_dead_letter_is_listed_and_replayed_after_its_member_is_added(product: Product) {
+    let answer = post(&product.url, &for_jane(1)).await;
+    let id = answer.json()["id"].as_str().expect("the output should contain an id").to_owned();
     product.wait_number(OPEN, 1, SOON).await;
 
     let listed = product.json(&["dead-letter", "list"]).await;
     assert_eq!(listed[0]["id"], id.as_str());
     assert_eq!(listed[0]["state"], "open");
     assert_eq!(listed[0]["memberEmail"], "jane@example.com");
-    let shown = product.say(&["dead-letter", "show", &id]).await;
+    let shown = product.run(&["dead-letter", "show", &id]).await;
     assert!(shown.contains("jane@example.com") && shown.contains(&id), "{shown}");
-    let payload = product.say(&["dead-letter", "show", &id, "--payload"]).await;
-    assert_eq!(payload.trim_end(), of_stranger(1));
+    let payload = product.run(&["dead-letter", "show", &id, "--payload"]).await;
+    assert_eq!(payload.trim_end(), for_jane(1));
 
-    // Replayed before the member is there it dies again, and is open again.
+    // Replayed before its member exists, it fails again and is open again.
     let replayed = product.json(&["dead-letter", "replay", &id]).await;
     assert_eq!(replayed, json!({ "replayed": 1, "unreadable": 0 }));
-    let died_again = "SELECT count(*) FROM dead_letters WHERE attempts = 2 AND replayed_at IS NULL";
-    product.wait_number(died_again, 1, SOON).await;
+    let failed_again =
+        "SELECT count(*) FROM dead_letters WHERE attempts = 2 AND replayed_at IS NULL";
+    product.wait_number(failed_again, 1, SOON).await;
 
-    let added = product.add_stranger().await;
+    let added = product.add_jane().await;
     assert!(added.contains("1 dead letter waits for this member"), "{added}");
     let by_member = ["--workspace", product.workspace, "--member", "jane@example.com"];
-    let hinted = format!(
+    let replay_command = format!(
         "trailpad dead-letter replay --workspace {:?} --member jane@example.com",
         product.workspace
     );
-    assert!(added.contains(&hinted), "{added}");
-    let foretold =
+    assert!(added.contains(&replay_command), "{added}");
+    let dry_run =
         product.json(&[&["dead-letter", "replay", "--dry-run"], &by_member[..]].concat()).await;
-    assert_eq!(foretold, json!({ "matching": 1 }));
+    assert_eq!(dry_run, json!({ "matching": 1 }));
     assert_eq!(product.number(OPEN).await, 1);
 
-    let said = product
-        .say(&[&["dead-letter", "replay", "--by", "an operator"], &by_member[..]].concat())
+    let printed = product
+        .run(&[&["dead-letter", "replay", "--by", "an operator"], &by_member[..]].concat())
         .await;
-    assert_eq!(said, "1 dead letter replayed.\n");
+    assert_eq!(printed, "1 dead letter replayed.\n");
     product.wait_number(ROWS, 1, SOON).await;
     let stored = product.json(&["activity", "list"]).await;
     assert_eq!(stored[0]["id"], id.as_str());
@@ -151,66 +150,51 @@ async fn seen_and_replayed(product: Product) {
     assert_eq!(product.number(recorded).await, 1);
 }
 
-#[tokio::test]
-async fn a_discarded_dead_letter_is_not_replayed_and_stays_on_record_on_servers() {
-    discarded(Product::on_servers().await).await;
-}
-
-#[tokio::test]
-async fn a_discarded_dead_letter_is_not_replayed_and_stays_on_record_on_files() {
-    discarded(Product::on_files().await).await;
-}
-
-async fn discarded(product: Product) {
-    assert_eq!(post(&product.url, &of_stranger(1)).await.status, 202);
+async fn a_discarded_dead_letter_is_not_replayed_and_stays_on_record(product: Product) {
+    assert_eq!(post(&product.url, &for_jane(1)).await.status, 202);
     product.wait_number(OPEN, 1, SOON).await;
-    let refused = product.command(&["dead-letter", "discard", "--yes"]).output().await;
-    let refused = String::from_utf8(refused.expect("it runs").stderr).expect("UTF-8");
-    assert!(refused.contains("--all"), "everything has to be asked for by name: {refused}");
-    let said = product.say(&["dead-letter", "discard", "--reason", "unknown-member"]).await;
-    assert!(said.contains("1 open dead letter would be discarded") && said.contains("--yes"));
+    let rejected = product.command(&["dead-letter", "discard", "--yes"]).output().await;
+    let rejected = String::from_utf8(rejected.expect("the command should start").stderr)
+        .expect("the output should be UTF-8");
+    assert!(rejected.contains("--all"), "discarding everything needs --all: {rejected}");
+    let printed = product.run(&["dead-letter", "discard", "--reason", "unknown-member"]).await;
+    assert!(printed.contains("1 open dead letter would be discarded") && printed.contains("--yes"));
     assert_eq!(product.number(OPEN).await, 1);
-    let said = product.say(&["dead-letter", "discard", "--all", "--yes"]).await;
-    assert_eq!(said, "1 dead letter discarded.\n");
-    product.add_stranger().await;
+    let printed = product.run(&["dead-letter", "discard", "--all", "--yes"]).await;
+    assert_eq!(printed, "1 dead letter discarded.\n");
+    product.add_jane().await;
     assert_eq!(
-        product.say(&["dead-letter", "replay", "--all"]).await,
+        product.run(&["dead-letter", "replay", "--all"]).await,
         "0 dead letters replayed.\n"
     );
     assert_eq!(product.json(&["dead-letter", "list", "--all"]).await[0]["state"], "discarded");
     assert_eq!(product.number(ROWS).await, 0);
 }
 
-#[tokio::test]
-async fn ten_thousand_are_listed_and_replayed_though_the_replay_is_killed_on_servers() {
-    ten_thousand(Product::on_servers().await).await;
-}
-
-#[tokio::test]
-async fn ten_thousand_are_listed_and_replayed_though_the_replay_is_killed_on_files() {
-    ten_thousand(Product::on_files().await).await;
-}
-
-async fn ten_thousand(product: Product) {
+async fn ten_thousand_dead_letters_are_replayed_although_the_replay_is_killed(product: Product) {
     let url = product.url.clone();
-    let seen = flood(move || url.clone(), MANY, 50, of_stranger).await;
+    let seen = flood(move || url.clone(), MANY, 50, for_jane).await;
     assert!(seen.iter().all(|(_, seen)| *seen == Seen::Status(202)));
     product.wait_number(OPEN, MANY_ROWS, LONG).await;
     let listed = product.json(&["dead-letter", "list", "--limit", "20000"]).await;
     assert_eq!(listed.as_array().map(Vec::len), Some(MANY));
-    product.add_stranger().await;
+    product.add_jane().await;
 
     let words = ["dead-letter", "replay", "--all", "--rate", "4000"];
-    let mut replay = product.command(&words).kill_on_drop(true).spawn().expect("it is built");
-    let some = async || product.number(ROWS).await;
-    wait_until("some are replayed", SOON, some, |rows| *rows >= 1_000).await;
-    replay.start_kill().expect("it runs");
-    assert!(!replay.wait().await.expect("it ended").success(), "killed half way");
+    let mut replay =
+        product.command(&words).kill_on_drop(true).spawn().expect("the binary should be built");
+    let rows = async || product.number(ROWS).await;
+    wait_until("some are replayed", SOON, rows, |rows| *rows >= 1_000).await;
+    replay.start_kill().expect("the process should be running");
+    assert!(
+        !replay.wait().await.expect("the process should end").success(),
+        "the replay was killed half way"
+    );
     let left = product.number(OPEN).await;
-    assert!(left > 0, "it was killed half way");
+    assert!(left > 0, "the replay was killed half way");
 
     let rest = product.json(&["dead-letter", "replay", "--all", "--rate", "100000"]).await;
-    assert!(rest["replayed"].as_i64().expect("a number") <= left);
+    assert!(rest["replayed"].as_i64().expect("the value should be a number") <= left);
     product.wait_number(ROWS, MANY_ROWS, LONG).await;
     product
         .wait_number("SELECT count(DISTINCT external_id) FROM activities", MANY_ROWS, SOON)

@@ -1,4 +1,4 @@
-//! The product without any server: one process on files.
+//! The product without servers: one process on files.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -19,13 +19,14 @@ const DOCUMENTED: &str = r#"{
 }"#;
 
 #[tokio::test]
-async fn a_newcomer_serves_posts_and_sees_the_activity_assigned_to_the_owner() {
+async fn a_first_serve_accepts_an_activity_and_assigns_it_to_the_owner() {
     let embedded = Embedded::default();
     let serve = embedded.serve(&[]).await;
     let file = embedded.url_file(&serve);
     assert!(serve.log_text().contains("first-webhook-url"), "the log names the file");
-    let mode = |path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
-    assert_eq!(mode(file.clone()), 0o600, "for its owner alone");
+    let mode =
+        |path| std::fs::metadata(path).expect("the file should exist").permissions().mode() & 0o777;
+    assert_eq!(mode(file.clone()), 0o600, "readable by the owner only");
     assert_eq!(mode(embedded.path().to_owned()), 0o700);
     for name in ["store.db", "queue.db", "store.db-wal", "queue.db-wal"] {
         assert_eq!(mode(embedded.path().join(name)), 0o600, "{name}");
@@ -38,34 +39,39 @@ async fn a_newcomer_serves_posts_and_sees_the_activity_assigned_to_the_owner() {
     assert_eq!(rows[0]["memberEmail"], "owner@example.com");
     assert_eq!(rows[0]["externalId"], "call-log-9876");
 
-    let url = std::fs::read_to_string(file).expect("readable");
-    let token = url.trim().rsplit('/').next().expect("a token").to_owned();
+    let url = std::fs::read_to_string(file).expect("reading the file should succeed");
+    let token = url.trim().rsplit('/').next().expect("the URL should contain a token").to_owned();
     assert!(!serve.log_text().contains(&token));
     assert_eq!(serve.terminate().await, Some(0));
     let again = embedded.serve(&[]).await;
-    assert!(!again.log_text().contains("first-webhook-url"), "made once");
+    assert!(!again.log_text().contains("first-webhook-url"), "created once");
     assert_eq!(post(&embedded.url(&again).await, DOCUMENTED).await.status, 202);
     embedded.wait_empty(SOON).await;
     assert_eq!(embedded.number("SELECT count(*) FROM activities"), 1, "the same externalId");
 }
 
 #[tokio::test]
-async fn commands_work_on_the_directory_while_it_is_served() {
+async fn commands_work_on_the_data_directory_while_serve_runs() {
     let embedded = Embedded::default();
     let serve = embedded.serve(&["--retry-schedule", "200ms,200ms,200ms"]).await;
     let words = ["--workspace", "My Workspace"];
     let create = ["webhook", "create", "--project", "My Project", "--name", "Second"];
     let creator = ["--creator", "owner@example.com"];
-    let made = embedded.json(&[&create[..], &words, &creator].concat()).await;
-    let path =
-        made["url"].as_str().expect("a URL").splitn(4, '/').nth(3).expect("a path").to_owned();
+    let created = embedded.json(&[&create[..], &words, &creator].concat()).await;
+    let path = created["url"]
+        .as_str()
+        .expect("the output should contain a URL")
+        .splitn(4, '/')
+        .nth(3)
+        .expect("the output should contain a path")
+        .to_owned();
     let url = format!("{}/{path}", serve.ingress_url().await);
-    assert_eq!(post(&url, &activity("x")).await.status, 202, "works at its first post");
+    assert_eq!(post(&url, &activity("x")).await.status, 202, "it works at its first post");
     let unknown =
         r#"{"title":"T","startTime":"2024-08-03T11:30:00Z","memberEmail":"jane@example.com"}"#;
     assert_eq!(post(&url, unknown).await.status, 202);
     let list = async || embedded.json(&["dead-letter", "list"]).await;
-    let dead = wait_until("it dies", SOON, list, |dead| dead != &json!([])).await;
+    let dead = wait_until("it becomes a dead letter", SOON, list, |dead| dead != &json!([])).await;
     assert_eq!((&dead[0]["reason"], &dead[0]["attempts"]), (&json!("unknown-member"), &json!(4)));
 
     let add = ["member", "add", "--email", "jane@example.com"];
@@ -75,20 +81,20 @@ async fn commands_work_on_the_directory_while_it_is_served() {
                 WHERE m.email = 'jane@example.com'";
     embedded.wait_number(jane, 1, SOON).await;
 
-    let id = made["id"].as_str().expect("an id");
+    let id = created["id"].as_str().expect("the output should contain an id");
     embedded.json(&["webhook", "revoke", id]).await;
     let ask = async || post(&url, &activity("y")).await.status;
     wait_until("it is revoked", Duration::from_secs(2), ask, |status| *status == 410).await;
 }
 
 #[tokio::test]
-async fn who_would_disturb_a_directory_that_is_served_is_refused_with_a_sentence() {
+async fn commands_that_conflict_with_a_running_serve_are_rejected_with_an_explanation() {
     let embedded = Embedded::default();
     let before = embedded.run(&["activity", "list"]).await;
     assert_eq!(before.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&before.stderr).into_owned();
-    assert!(said.contains("`trailpad serve` makes it"), "{said}");
-    assert!(!embedded.path().exists(), "looking makes nothing");
+    let stderr = String::from_utf8_lossy(&before.stderr).into_owned();
+    assert!(stderr.contains("`trailpad serve` creates it"), "{stderr}");
+    assert!(!embedded.path().exists(), "reading creates nothing");
 
     let _serve = embedded.serve(&[]).await;
     for (words, code, sentence) in [
@@ -98,29 +104,29 @@ async fn who_would_disturb_a_directory_that_is_served_is_refused_with_a_sentence
         (["worker"], 2, "`trailpad serve` runs every role in one process"),
     ] {
         let output = embedded.run(&words).await;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
-        assert!(said.contains(sentence), "{words:?}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {stderr}");
+        assert!(stderr.contains(sentence), "{words:?}: {stderr}");
     }
 }
 
 #[tokio::test]
 async fn a_first_start_that_fails_does_not_use_up_the_first_webhook() {
     let embedded = Embedded::default();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = taken.local_addr().expect("an address").to_string();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("binding a port should succeed");
+    let address = other.local_addr().expect("the listener should have an address").to_string();
     for flag in ["--listen", "--ops-listen"] {
         let output = embedded.run(&["serve", flag, &address]).await;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(&address), "{said}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(&address), "{stderr}");
     }
     let serve = embedded.serve(&[]).await;
     assert_eq!(post(&embedded.url(&serve).await, DOCUMENTED).await.status, 202);
 }
 
 #[tokio::test]
-async fn what_was_accepted_before_a_drain_is_stored_in_it_or_after_it() {
+async fn activities_accepted_before_a_drain_are_stored_during_or_after_it() {
     let embedded = Embedded::default();
     let serve = embedded.serve(&[]).await;
     let url = embedded.url(&serve).await;
@@ -134,7 +140,7 @@ async fn what_was_accepted_before_a_drain_is_stored_in_it_or_after_it() {
 }
 
 #[tokio::test]
-async fn with_urls_it_serves_on_servers_instead() {
+async fn with_urls_serve_uses_servers_instead_of_files() {
     let sandbox = Sandbox::new().await;
     let embedded = Embedded::default();
     let mut command = embedded.command(&["serve"]);
@@ -149,25 +155,38 @@ async fn with_urls_it_serves_on_servers_instead() {
 }
 
 #[tokio::test]
-async fn idle_it_takes_no_noticeable_processor_time_and_little_memory() {
+async fn an_idle_serve_uses_almost_no_processor_time_and_little_memory() {
     const WATCHED: Duration = Duration::from_secs(3);
-    /// Of `/proc/<pid>/stat`: hundredths of a second on Linux (proc(5), sysconf(_SC_CLK_TCK)).
+    /// utime and stime of `/proc/<pid>/stat`, in hundredths of a second on Linux (proc(5),
+    /// sysconf(_SC_CLK_TCK)).
     fn ticks(pid: u32) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-        let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
-        fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .expect("the process should be running");
+        let fields: Vec<&str> =
+            stat.rsplit(") ").next().expect("the line should have fields").split(' ').collect();
+        fields[11].parse::<u64>().expect("utime should be a number")
+            + fields[12].parse::<u64>().expect("stime should be a number")
     }
     let embedded = Embedded::default();
     let serve = embedded.serve(&[]).await;
     assert_eq!(post(&embedded.url(&serve).await, DOCUMENTED).await.status, 202);
     embedded.wait_number("SELECT count(*) FROM activities", 1, SOON).await;
     let before = ticks(serve.pid());
-    // Nothing is awaited: idleness is what is measured.
+    // A plain sleep: the test measures an idle process, so no event is expected.
     tokio::time::sleep(WATCHED).await;
     let used = ticks(serve.pid()) - before;
     assert!(used <= 6, "{used} hundredths of a second in {WATCHED:?}, which is above 2 %");
-    let status = std::fs::read_to_string(format!("/proc/{}/status", serve.pid())).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("memory");
-    let kib: u64 = line.split_whitespace().nth(1).expect("KiB").parse().expect("a number");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", serve.pid()))
+        .expect("the process should be running");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("the status should contain VmRSS");
+    let kib: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .expect("the line should have a value")
+        .parse()
+        .expect("the value should be a number");
     assert!(kib < 50 * 1_024, "{kib} KiB");
 }

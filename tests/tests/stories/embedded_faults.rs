@@ -1,4 +1,4 @@
-//! One process on files, when it is killed, the disk is full, or the files are not what they were.
+//! `trailpad serve` on files: kills, a full disk, and damaged or foreign files.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -17,13 +17,13 @@ use super::SOON;
 
 const LONG: Duration = Duration::from_secs(90);
 
-/// Posts activities, each with a title of its own and no externalId, until told to stop; gives the
-/// titles that were answered 202.
+/// Posts activities with distinct titles and without an externalId until `stop`. Returns the titles
+/// that were answered 202.
 async fn send(number: usize, url: Arc<Mutex<String>>, stop: Arc<AtomicBool>) -> Vec<String> {
     let mut accepted = Vec::new();
     let mut at = 0;
     while !stop.load(Ordering::Relaxed) {
-        let current = url.lock().expect("no panic").clone();
+        let current = url.lock().expect("the lock should not be poisoned").clone();
         let (host, path) = split(&current);
         let Ok(mut connection) = Http::open(host).await else {
             tokio::task::yield_now().await;
@@ -48,7 +48,7 @@ async fn send(number: usize, url: Arc<Mutex<String>>, stop: Arc<AtomicBool>) -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_again_and_again_under_load_every_202_has_its_row_and_none_has_two() {
+async fn after_repeated_kills_under_load_every_202_has_exactly_one_row() {
     const KILLS: i64 = 6;
     let embedded = Embedded::default();
     let mut serve = embedded.serve(&[]).await;
@@ -62,19 +62,21 @@ async fn killed_again_and_again_under_load_every_202_has_its_row_and_none_has_tw
         wait_until("rows are stored", LONG, count, |seen| *seen >= kill * 1_000).await;
         serve.kill().await;
         serve = embedded.serve(&[]).await;
-        *url.lock().expect("no panic") = embedded.url(&serve).await;
+        *url.lock().expect("the lock should not be poisoned") = embedded.url(&serve).await;
     }
     stop.store(true, Ordering::Relaxed);
     let mut accepted = Vec::new();
     for sender in senders {
-        accepted.extend(sender.await.expect("no panic"));
+        accepted.extend(sender.await.expect("the sender should not panic"));
     }
     embedded.wait_empty(LONG).await;
     let mut stored: HashMap<String, usize> = HashMap::new();
-    let connection = Connection::open(embedded.path().join("store.db")).expect("a store");
-    let mut statement = connection.prepare("SELECT title FROM activities").expect("SQL");
-    for title in statement.query_map([], |row| row.get(0)).expect("rows") {
-        *stored.entry(title.expect("a title")).or_default() += 1;
+    let connection =
+        Connection::open(embedded.path().join("store.db")).expect("the store should open");
+    let mut statement =
+        connection.prepare("SELECT title FROM activities").expect("the SQL should run");
+    for title in statement.query_map([], |row| row.get(0)).expect("the query should return rows") {
+        *stored.entry(title.expect("the row should have a title")).or_default() += 1;
     }
     assert!(accepted.len() > 3_000, "{} were accepted", accepted.len());
     let lost: Vec<_> = accepted.iter().filter(|title| !stored.contains_key(*title)).collect();
@@ -86,7 +88,7 @@ async fn killed_again_and_again_under_load_every_202_has_its_row_and_none_has_tw
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_full_disk_it_answers_503_keeps_what_it_has_and_goes_on_when_there_is_room() {
+async fn on_a_full_disk_it_answers_503_loses_nothing_and_recovers_when_space_is_freed() {
     const MIB: u64 = 1 << 20;
     let embedded = Embedded::default();
     let free_bytes_min = (8 * MIB).to_string();
@@ -99,11 +101,17 @@ async fn on_a_full_disk_it_answers_503_keeps_what_it_has_and_goes_on_when_there_
     ];
     let serve = Role::spawn("serve", embedded.command_on_tmpfs("size=64m", &words));
     serve.wait_serving().await;
-    let (url, directory) = (embedded.url(&serve).await, embedded.seen_by(&serve));
+    let url = embedded.url(&serve).await;
+    let directory = embedded.seen_by(&serve);
     let rows = async || {
         let list = ["activity", "list", "--json", "--limit", "1000"];
-        let output = embedded.command_beside(&serve, &list).output().await.expect("it runs");
-        let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("JSON");
+        let output = embedded
+            .command_beside(&serve, &list)
+            .output()
+            .await
+            .expect("the command should start");
+        let rows: Vec<serde_json::Value> =
+            serde_json::from_slice(&output.stdout).expect("the output should be JSON");
         rows.len()
     };
     let post_for = async |member: &str| {
@@ -115,27 +123,27 @@ async fn on_a_full_disk_it_answers_503_keeps_what_it_has_and_goes_on_when_there_
     };
     let add = async |member: &str| {
         let add = ["member", "add", "--workspace", "My Workspace", "--email", member];
-        embedded.command_beside(&serve, &add).output().await.expect("it runs")
+        embedded.command_beside(&serve, &add).output().await.expect("the command should start")
     };
 
-    // A backlog waits for its member, and there is just too little room to accept more.
+    // A backlog waits for its member, and the free space is just too small to accept more.
     for _ in 0..50 {
         assert_eq!(post_for("jane@example.com").await.status, 202);
     }
     let filler = directory.join("filler");
     fill(&filler, &directory, 15 * MIB);
     let ask = async || post_for("jane@example.com").await;
-    let refused = wait_until("it is refused", SOON, ask, |answer| answer.status == 503).await;
-    assert_eq!(refused.problem(), "not-accepted");
-    assert!(refused.headers.contains_key("retry-after"));
+    let rejected = wait_until("it is rejected", SOON, ask, |answer| answer.status == 503).await;
+    assert_eq!(rejected.problem(), "not-accepted");
+    assert!(rejected.headers.contains_key("retry-after"));
     serve.wait_log("activities are refused").await;
-    serve.wait_unready("are kept for storing what is accepted").await;
+    serve.wait_unready("are kept for storing accepted activities").await;
     assert!(add("jane@example.com").await.status.success());
     wait_until("the backlog drains", LONG, rows, |rows| *rows >= 50).await;
-    fs::remove_file(&filler).expect("removed");
+    fs::remove_file(&filler).expect("removing the file should succeed");
     serve.wait_log("activities are accepted again").await;
 
-    // Another backlog, and no room at all.
+    // Another backlog, and no free space at all.
     let drained = rows().await;
     for _ in 0..5 {
         let ask = async || post_for("eve@example.com").await.status;
@@ -144,26 +152,26 @@ async fn on_a_full_disk_it_answers_503_keeps_what_it_has_and_goes_on_when_there_
     fill(&filler, &directory, 0);
     serve.wait_log("the disk is full").await;
     assert_eq!(post_for("jane@example.com").await.status, 503);
-    fs::remove_file(&filler).expect("removed");
+    fs::remove_file(&filler).expect("removing the file should succeed");
     assert!(add("eve@example.com").await.status.success());
     wait_until("all are stored", LONG, rows, |rows| *rows == drained + 5).await;
     serve.wait_serving().await;
     assert_eq!(post_for("jane@example.com").await.status, 202);
-    wait_until("it goes on", LONG, rows, |rows| *rows == drained + 6).await;
-    let copy = tempfile::tempdir().expect("a directory");
+    wait_until("another activity is stored", LONG, rows, |rows| *rows == drained + 6).await;
+    let copy = tempfile::tempdir().expect("creating a directory should succeed");
     for name in ["store.db", "store.db-wal", "queue.db", "queue.db-wal"] {
-        fs::copy(directory.join(name), copy.path().join(name)).expect("copied");
+        fs::copy(directory.join(name), copy.path().join(name)).expect("copying should succeed");
     }
     assert_sound(copy.path());
     assert_eq!(serve.terminate().await, Some(0));
 }
 
-/// Fills the disk of `directory` until only so much is free.
+/// Fills the disk of `directory` until at most `left` bytes are free.
 fn fill(filler: &Path, directory: &Path, left: u64) {
-    let mut file = fs::File::create(filler).expect("a file");
+    let mut file = fs::File::create(filler).expect("creating the file should succeed");
     let chunk = vec![0; 64 << 10];
     loop {
-        let disk = rustix::fs::statvfs(directory).expect("a disk");
+        let disk = rustix::fs::statvfs(directory).expect("reading the free space should succeed");
         if disk.f_bavail * disk.f_frsize <= left || file.write_all(&chunk).is_err() {
             return;
         }
@@ -177,16 +185,17 @@ fn assert_sound(directory: &Path) {
     }
 }
 
-/// Starts `serve` on files that it must refuse; gives what it said, and makes sure that nothing
-/// was changed.
-async fn refusal(embedded: &Embedded) -> String {
-    let read = |name| fs::read(embedded.path().join(name)).expect("a file");
+/// Starts `serve` on files that it must reject. Checks that the files are unchanged and returns the
+/// error output.
+async fn rejection(embedded: &Embedded) -> String {
+    let read =
+        |name| fs::read(embedded.path().join(name)).expect("reading the file should succeed");
     let before = (read("store.db"), read("queue.db"));
     let output = embedded.run(&["serve"]).await;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(before == (read("store.db"), read("queue.db")), "left as it is: {said}");
-    said
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(before == (read("store.db"), read("queue.db")), "the files are unchanged: {stderr}");
+    stderr
 }
 
 async fn served_once() -> Embedded {
@@ -196,46 +205,52 @@ async fn served_once() -> Embedded {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_refused_and_left_as_it_is() {
+async fn a_damaged_file_is_rejected_and_left_unchanged() {
     for (at, bytes) in [(0, 4_096), (5 * 4_096, 4_096)] {
         let embedded = served_once().await;
         let path = embedded.path().join("store.db");
-        let mut file = OpenOptions::new().write(true).open(&path).expect("a file");
-        file.seek(SeekFrom::Start(at)).expect("sought");
-        file.write_all(&vec![0xA5; bytes]).expect("written");
-        let said = refusal(&embedded).await;
-        assert!(said.contains("store.db") && said.contains("damaged"), "{said}");
+        let mut file =
+            OpenOptions::new().write(true).open(&path).expect("opening the file should succeed");
+        file.seek(SeekFrom::Start(at)).expect("seeking should succeed");
+        file.write_all(&vec![0xA5; bytes]).expect("writing should succeed");
+        let stderr = rejection(&embedded).await;
+        assert!(stderr.contains("store.db") && stderr.contains("damaged"), "{stderr}");
     }
 }
 
 #[tokio::test]
-async fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
+async fn a_file_of_a_newer_version_is_rejected_and_left_unchanged() {
     let embedded = served_once().await;
-    let connection = Connection::open(embedded.path().join("queue.db")).expect("a file");
+    let connection =
+        Connection::open(embedded.path().join("queue.db")).expect("the database should open");
     let sql = "INSERT INTO refinery_schema_history SELECT 99, name, applied_on, checksum FROM refinery_schema_history";
-    connection.execute(sql, []).expect("SQL");
+    connection.execute(sql, []).expect("the SQL should run");
     drop(connection);
-    let said = refusal(&embedded).await;
-    assert!(said.contains("queue.db") && said.contains("a newer version"), "{said}");
+    let stderr = rejection(&embedded).await;
+    assert!(stderr.contains("queue.db") && stderr.contains("a newer version"), "{stderr}");
 }
 
 #[tokio::test]
-async fn a_database_of_something_else_is_refused_and_left_as_it_is() {
+async fn a_database_of_another_program_is_rejected_and_left_unchanged() {
     let embedded = served_once().await;
     let path = embedded.path().join("store.db");
-    fs::remove_file(&path).expect("removed");
-    let connection = Connection::open(&path).expect("a file");
-    connection.execute("CREATE TABLE theirs (a)", []).expect("SQL");
+    fs::remove_file(&path).expect("removing the file should succeed");
+    let connection = Connection::open(&path).expect("the database should open");
+    connection.execute("CREATE TABLE theirs (a)", []).expect("the SQL should run");
     drop(connection);
-    let said = refusal(&embedded).await;
-    assert!(said.contains("store.db") && said.contains("something else"), "{said}");
+    let stderr = rejection(&embedded).await;
+    assert!(stderr.contains("store.db") && stderr.contains("something else"), "{stderr}");
 }
 
 #[tokio::test]
-async fn a_read_only_directory_is_refused_with_a_sentence() {
+async fn a_read_only_directory_is_rejected_with_an_explanation() {
     let embedded = Embedded::default();
-    let output = embedded.command_on_tmpfs("ro", &["serve"]).output().await.expect("it runs");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("Read-only") && said.contains("data"), "{said}");
+    let output = embedded
+        .command_on_tmpfs("ro", &["serve"])
+        .output()
+        .await
+        .expect("the command should start");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("Read-only") && stderr.contains("data"), "{stderr}");
 }

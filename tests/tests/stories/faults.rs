@@ -1,4 +1,4 @@
-//! Cut links and slow starts.
+//! Cut connections, several workers, concurrent migrations and an unresponsive store.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{SOON, activity};
 const COUNT: usize = 20_000;
 
 #[tokio::test]
-async fn links_cut_again_and_again_lose_nothing_and_double_nothing() {
+async fn repeatedly_cut_connections_lose_nothing_and_store_nothing_twice() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
     let (gateway_link, gateway_amqp) = Proxy::of_url(&sandbox.amqp_url).await;
@@ -37,12 +37,12 @@ async fn links_cut_again_and_again_lose_nothing_and_double_nothing() {
         }
         link.heal();
     }
-    let seen = sender.await.expect("no panic");
+    let seen = sender.await.expect("the sender should not panic");
     assert!(
         seen.keys().all(|seen| matches!(seen.as_str(), "Status(202)" | "Status(503)")),
         "{seen:?}"
     );
-    let rows = i64::try_from(COUNT).expect("a count");
+    let rows = i64::try_from(COUNT).expect("the count should fit");
     sandbox.wait_rows(rows, Duration::from_secs(60)).await;
     let keys = "SELECT count(DISTINCT external_id) FROM activities";
     assert_eq!(sandbox.number(keys).await, rows, "each 202 has its row");
@@ -51,11 +51,12 @@ async fn links_cut_again_and_again_lose_nothing_and_double_nothing() {
 }
 
 #[tokio::test]
-async fn workers_scale_out_by_starting_another_and_share_the_load() {
+async fn workers_on_one_queue_share_the_load() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
     let gateway = sandbox.gateway(&[]).await;
-    let (one, two) = (sandbox.worker(&[]).await, sandbox.worker(&[]).await);
+    let one = sandbox.worker(&[]).await;
+    let two = sandbox.worker(&[]).await;
     for worker in [&one, &two] {
         worker.wait_log("\"is_isolated\":true").await;
     }
@@ -65,12 +66,12 @@ async fn workers_scale_out_by_starting_another_and_share_the_load() {
     sandbox.wait_rows(5_000, SOON).await;
     for worker in [&one, &two] {
         let stored = async || worker.metric("trailpad_worker_stored_total").await;
-        wait_until("each stored its share", SOON, stored, |stored| *stored > 100.0).await;
+        wait_until("each worker stored its share", SOON, stored, |stored| *stored > 100.0).await;
     }
 }
 
 #[tokio::test]
-async fn several_migrations_at_once_apply_each_step_once() {
+async fn concurrent_migrations_apply_each_step_once() {
     let sandbox = Sandbox::new().await;
     sandbox.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
     let migrate = || sandbox.cli(&["migrate"]);
@@ -80,11 +81,11 @@ async fn several_migrations_at_once_apply_each_step_once() {
 }
 
 #[tokio::test]
-async fn a_wrong_configuration_is_refused_with_every_fault_at_once() {
+async fn an_invalid_configuration_is_rejected_with_every_error_at_once() {
     let sandbox = Sandbox::new().await;
     let words =
         ["worker", "--concurrency", "none", "--hold-max", "2h", "--amqp-url", "http://u:SECRET@h"];
-    let output = sandbox.command(&words).output().await.expect("it runs");
+    let output = sandbox.command(&words).output().await.expect("the command should start");
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8_lossy(&output.stderr);
     for flag in ["--concurrency (or TRAILPAD_CONCURRENCY)", "--hold-max", "--amqp-url"] {
@@ -94,7 +95,7 @@ async fn a_wrong_configuration_is_refused_with_every_fault_at_once() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_store_answers_nothing_still_ends_by_its_deadline_and_loses_nothing() {
+async fn a_worker_with_an_unresponsive_store_exits_by_its_deadline_and_loses_nothing() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
     let gateway = sandbox.gateway(&[]).await;

@@ -1,4 +1,4 @@
-//! Hostile bodies: refused with a 4xx, or stored exactly as they were sent.
+//! Hostile bodies: rejected with a 4xx, or stored exactly as sent.
 
 use std::io::Write;
 
@@ -14,12 +14,12 @@ fn with(extra: &str) -> Vec<u8> {
 
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(body).expect("memory");
-    encoder.finish().expect("memory")
+    encoder.write_all(body).expect("compressing should succeed");
+    encoder.finish().expect("compressing should succeed")
 }
 
 #[tokio::test]
-async fn what_is_refused_gets_its_4xx_and_nothing_gets_a_5xx() {
+async fn hostile_bodies_get_a_4xx_and_never_a_5xx() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
     let gateway = sandbox.gateway(&[]).await;
@@ -30,7 +30,8 @@ async fn what_is_refused_gets_its_4xx_and_nothing_gets_a_5xx() {
     };
     let start = |text: &str| format!(r#"{{"title":"T","startTime":{text}}}"#).into_bytes();
     let bomb = gzip(&vec![b' '; 200 << 20]);
-    let zstd_bomb = zstd::stream::encode_all(&*vec![b' '; 64 << 20], 3).expect("memory");
+    let zstd_bomb =
+        zstd::stream::encode_all(&*vec![b' '; 64 << 20], 3).expect("compressing should succeed");
     let cases: Vec<(&str, Vec<u8>, Option<&str>, u16)> = vec![
         ("empty", vec![], None, 400),
         ("cut short", with("")[..20].to_vec(), None, 400),
@@ -99,9 +100,9 @@ async fn what_is_refused_gets_its_4xx_and_nothing_gets_a_5xx() {
         ("huge", metadata(&format!(r#"{{"a":"{}"}}"#, "x".repeat(300_000))), None, 413),
         ("a gzip bomb", bomb, Some("gzip"), 413),
         ("a zstd bomb", zstd_bomb, Some("zstd"), 413),
-        ("gzip that is none", with(""), Some("gzip"), 400),
+        ("invalid gzip", with(""), Some("gzip"), 400),
         ("gzip cut short", gzip(&with(""))[..30].to_vec(), Some("gzip"), 400),
-        ("brotli that is none", b"\xff\xff\xff\xff".to_vec(), Some("br"), 400),
+        ("invalid brotli", b"\xff\xff\xff\xff".to_vec(), Some("br"), 400),
     ];
     for (name, body, encoding, status) in cases {
         let answer = send(&url, &body, encoding).await;
@@ -115,15 +116,15 @@ async fn what_is_refused_gets_its_4xx_and_nothing_gets_a_5xx() {
 async fn send(url: &str, body: &[u8], encoding: Option<&str>) -> Answer {
     let headers: Vec<_> =
         std::iter::once(JSON).chain(encoding.map(|name| ("content-encoding", name))).collect();
-    request("POST", url, &headers, body).await.expect("an answer")
+    request("POST", url, &headers, body).await.expect("the request should get a response")
 }
 
 #[tokio::test]
-async fn what_gets_202_becomes_a_row_whose_values_equal_what_was_sent() {
+async fn accepted_activities_are_stored_exactly_as_sent() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
-    let (gateway, _worker) =
-        (sandbox.gateway(&[]).await, sandbox.worker(&["--retry-schedule", "100ms"]).await);
+    let gateway = sandbox.gateway(&[]).await;
+    let _worker = sandbox.worker(&["--retry-schedule", "100ms"]).await;
     let url = webhook.url(&gateway).await;
     let nested = (0..60).fold(json!(1), |inner, _| json!([inner]));
     let long = "x".repeat(60_000);
@@ -143,17 +144,20 @@ async fn what_gets_202_becomes_a_row_whose_values_equal_what_was_sent() {
             "description": "\u{1f980}\n\t", "startTime": "0001-01-01T00:00:00Z", "endTime": "9999-12-31T23:59:59.999999Z",
             "trigger": "", "event": "é", "externalId": format!("k-{at} \u{0301}"), "metadata": metadata,
         });
-        let body = serde_json::to_vec(&activity).expect("JSON");
+        let body = serde_json::to_vec(&activity).expect("serializing to JSON should succeed");
         let (body, encoding) = match at % 3 {
             0 => (body, None),
             1 => (gzip(&body), Some("gzip")),
-            _ => (zstd::stream::encode_all(&*body, 3).expect("memory"), Some("zstd")),
+            _ => (
+                zstd::stream::encode_all(&*body, 3).expect("compressing should succeed"),
+                Some("zstd"),
+            ),
         };
         let answer = send(&url, &body, encoding).await;
         assert_eq!(answer.status, 202, "{at}: {}", answer.text());
         sent.push((answer.json()["id"].clone(), activity));
     }
-    // Digits that no double holds stay as they were sent.
+    // More digits than a double holds are stored as sent.
     let digits = r#"{"n":123456789012345678901234567890.123456789012345678901234567890}"#;
     assert_eq!(
         send(&url, &with(&format!(r#","externalId":"digits","metadata":{digits}"#)), None)
@@ -164,8 +168,12 @@ async fn what_gets_202_becomes_a_row_whose_values_equal_what_was_sent() {
     sandbox.wait_rows(8, SOON).await;
     let rows = sandbox.json(&["activity", "list", "--limit", "100"]).await;
     for (id, activity) in sent {
-        let row =
-            rows.as_array().expect("rows").iter().find(|row| row["id"] == id).expect("its row");
+        let row = rows
+            .as_array()
+            .expect("the output should be a list")
+            .iter()
+            .find(|row| row["id"] == id)
+            .expect("the activity should have a row");
         for field in ["title", "description", "trigger", "event", "externalId"] {
             assert_eq!(row[field], activity[field], "{field}");
         }
@@ -186,7 +194,7 @@ async fn what_gets_202_becomes_a_row_whose_values_equal_what_was_sent() {
     assert_eq!(sandbox.number("SELECT count(*) FROM dead_letters").await, 0);
 }
 
-/// Equal as JSON: a number may be written in another way.
+/// Equal as JSON; numbers may be written differently.
 fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),

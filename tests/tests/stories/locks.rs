@@ -1,13 +1,12 @@
-//! What happens while somebody else locks a table, as maintenance does.
+//! Locked tables, as maintenance may lock them.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_postgres::Client;
-use trailpad_common::admin::Admin;
-use trailpad_common::webhook::WebhookFeed;
-use trailpad_engines::postgres::{Config, PostgresAdmin, PostgresWebhookFeed};
+use trailpad_common::store::StoreBackend;
+use trailpad_engines::postgres::PostgresBackend;
 use trailpad_tests::http::post;
 use trailpad_tests::postgres::connect;
 use trailpad_tests::{Sandbox, wait_until};
@@ -16,42 +15,47 @@ use super::{SOON, activity};
 
 const LONG: Duration = Duration::from_secs(90);
 
-/// Locks the webhooks until it commits.
+/// Locks the table `webhooks` until the returned connection commits.
 async fn lock(sandbox: &Sandbox) -> Client {
-    let client = connect(&sandbox.database_url).await.expect("PostgreSQL");
-    client.batch_execute("BEGIN; LOCK TABLE webhooks").await.expect("locked");
+    let client =
+        connect(&sandbox.database_url).await.expect("PostgreSQL should accept a connection");
+    client.batch_execute("BEGIN; LOCK TABLE webhooks").await.expect("locking should succeed");
     client
 }
 
 async fn unlock(client: Client) {
-    client.batch_execute("COMMIT").await.expect("unlocked");
+    client.batch_execute("COMMIT").await.expect("unlocking should succeed");
 }
 
-/// Waits until so many connections of a role have waited for the lock, one after another.
-async fn wait_given_up(sandbox: &Sandbox, role: &str, wanted: usize) {
+/// Waits until this number of connections of a role have waited for the lock, one after another.
+async fn wait_lock_waiters(sandbox: &Sandbox, role: &str, wanted: usize) {
     let sql = format!(
         "SELECT pid::text FROM pg_stat_activity WHERE datname = current_database()
          AND application_name = 'trailpad {role}' AND wait_event_type = 'Lock'"
     );
     let mut seen = HashSet::new();
-    let look = async || {
+    let count = async || {
         let waiting = sandbox.texts(&sql).await;
-        assert!(waiting.len() <= 1, "the {role} left some behind: {waiting:?}");
+        assert!(waiting.len() <= 1, "more than one connection of the {role} waits: {waiting:?}");
         seen.extend(waiting);
         seen.len()
     };
-    wait_until(role, LONG, look, |seen| *seen >= wanted).await;
+    wait_until(role, LONG, count, |seen| *seen >= wanted).await;
 }
 
 #[tokio::test]
-async fn while_a_table_is_locked_no_role_piles_up_connections_and_then_all_goes_on() {
+async fn while_a_table_is_locked_no_role_piles_up_connections_and_then_all_recover() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
-    let (gateway, worker) = (sandbox.gateway(&[]).await, sandbox.worker(&[]).await);
+    let gateway = sandbox.gateway(&[]).await;
+    let worker = sandbox.worker(&[]).await;
     let lock = lock(&sandbox).await;
     let url = webhook.url(&gateway).await;
     assert_eq!(post(&url, &activity("a")).await.status, 202);
-    tokio::join!(wait_given_up(&sandbox, "gateway", 4), wait_given_up(&sandbox, "worker", 2));
+    tokio::join!(
+        wait_lock_waiters(&sandbox, "gateway", 4),
+        wait_lock_waiters(&sandbox, "worker", 2)
+    );
     worker.wait_unready("store").await;
     unlock(lock).await;
     sandbox.wait_rows(1, SOON).await;
@@ -61,31 +65,40 @@ async fn while_a_table_is_locked_no_role_piles_up_connections_and_then_all_goes_
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_statement_that_somebody_else_gave_up() {
+async fn an_abandoned_statement_delays_no_other_query() {
     let sandbox = Sandbox::new().await;
     sandbox.seed().await;
-    let admin = PostgresAdmin::new(&Config::parse(&sandbox.database_url, "test").expect("a URL"));
-    let acme = admin.workspace("Acme").await.expect("seeded").id;
+    let postgres = PostgresBackend::new(&sandbox.database_url, "test")
+        .expect("the database URL should be valid");
+    let admin = postgres.administration().expect("creating the administration should succeed");
+    let acme = admin.workspace("Acme").await.expect("workspace Acme should exist").id;
     let lock = lock(&sandbox).await;
     let waiting = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
     tokio::select! {
-        listed = admin.webhooks(None) => panic!("it is locked: {listed:?}"),
+        listed = admin.webhooks(None) => panic!("the table should be locked: {listed:?}"),
         () = sandbox.wait_number(waiting, 1, SOON) => {}
     }
     let members = timeout(Duration::from_secs(10), admin.members(acme)).await;
-    assert_eq!(members.expect("at once").expect("listed").len(), 1);
+    assert_eq!(
+        members
+            .expect("the query should not wait for the lock")
+            .expect("listing members should succeed")
+            .len(),
+        1
+    );
     sandbox.wait_number(waiting, 0, SOON).await;
     unlock(lock).await;
-    assert_eq!(admin.webhooks(None).await.expect("listed").len(), 1);
+    assert_eq!(admin.webhooks(None).await.expect("listing webhooks should succeed").len(), 1);
 }
 
 #[tokio::test]
-async fn the_first_load_of_the_webhooks_may_take_longer_than_a_refresh() {
+async fn the_first_load_of_the_registry_may_take_longer_than_a_refresh() {
     let sandbox = Sandbox::new().await;
     sandbox.seed().await;
-    let config = Config::parse(&sandbox.database_url, "test").expect("a URL");
-    let mut directory = PostgresWebhookFeed::new(config);
+    let postgres = PostgresBackend::new(&sandbox.database_url, "test")
+        .expect("the database URL should be valid");
+    let mut feed = postgres.webhook_feed().expect("the webhook feed should open");
     let lock = lock(&sandbox).await;
     let slow = "SELECT count(*) FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event_type = 'Lock'
@@ -94,6 +107,6 @@ async fn the_first_load_of_the_webhooks_may_take_longer_than_a_refresh() {
         sandbox.wait_number(slow, 1, SOON).await;
         unlock(lock).await;
     };
-    let (loaded, ()) = tokio::join!(directory.changes_since(0), unlocked);
-    assert_eq!(loaded.expect("loaded").webhooks.len(), 1);
+    let (loaded, ()) = tokio::join!(feed.changes_since(0), unlocked);
+    assert_eq!(loaded.expect("the load should succeed").webhooks.len(), 1);
 }

@@ -1,21 +1,20 @@
-//! The gateway answers as its OpenAPI document says.
-
-use std::path::Path;
+//! The gateway answers as its OpenAPI document describes.
 
 use tokio::process::Command;
-use trailpad_tests::Sandbox;
+use trailpad_tests::{Sandbox, repository};
 
 #[tokio::test]
-async fn whatever_is_sent_the_gateway_answers_as_its_document_lists() {
+async fn every_response_of_the_gateway_is_listed_in_its_openapi_document() {
     let sandbox = Sandbox::new().await;
-    let (webhook, gateway) = (sandbox.seed().await, sandbox.gateway(&[]).await);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/check-openapi");
+    let webhook = sandbox.seed().await;
+    let gateway = sandbox.gateway(&[]).await;
+    let script = repository::path("scripts/check-openapi");
     let mut check = Command::new(script);
     check.arg(gateway.ingress_url().await).arg(&webhook.token);
-    let output = check.output().await.expect("the script");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
-    // It was not refused at the door only.
+    let output = check.output().await.expect("the script should start");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{report}\n{}", String::from_utf8_lossy(&output.stderr));
+    // The requests reached more than the first check.
     for kind in ["", "not-json", "invalid-activity", "invalid-token", "unsupported-media-type"] {
         let count = match kind {
             "" => gateway.metric("trailpad_gateway_accepted_total").await,
@@ -25,6 +24,6 @@ async fn whatever_is_sent_the_gateway_answers_as_its_document_lists() {
                     .await
             }
         };
-        assert!(count > 0.0, "nothing was {kind}\n{told}");
+        assert!(count > 0.0, "nothing was {kind}\n{report}");
     }
 }

@@ -1,4 +1,4 @@
-//! What happens when engines and roles go away, and come back. Each on servers of its own.
+//! Outages of engines and roles, and recovery. Each test has private servers.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,15 +14,16 @@ const COUNT: usize = 100_000;
 const LONG: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_202_has_its_row_though_everything_is_killed_once() {
+async fn every_202_has_its_row_after_each_process_is_killed_once() {
     let (mut postgres, mut rabbitmq) = tokio::join!(Postgres::start(), RabbitMq::start(""));
     let sandbox = Sandbox::on(&postgres.url(), &rabbitmq.url()).await;
     let webhook = sandbox.seed().await;
-    let (gateway, worker) = (sandbox.gateway(&[]).await, sandbox.worker(&[]).await);
+    let gateway = sandbox.gateway(&[]).await;
+    let worker = sandbox.worker(&[]).await;
     let url = Arc::new(Mutex::new(webhook.url(&gateway).await));
     let current = url.clone();
     let sender = tokio::spawn(deliver(
-        move || current.lock().expect("no panic").clone(),
+        move || current.lock().expect("the lock should not be poisoned").clone(),
         COUNT,
         128,
         |at| activity(&format!("a-{at}")),
@@ -35,7 +36,7 @@ async fn every_202_has_its_row_though_everything_is_killed_once() {
     rows(15_000).await;
     gateway.kill().await;
     let gateway = sandbox.gateway(&[]).await;
-    *url.lock().expect("no panic") = webhook.url(&gateway).await;
+    *url.lock().expect("the lock should not be poisoned") = webhook.url(&gateway).await;
     rows(25_000).await;
     rabbitmq.kill();
     rabbitmq.restart().await;
@@ -43,11 +44,11 @@ async fn every_202_has_its_row_though_everything_is_killed_once() {
     postgres.kill();
     postgres.restart().await;
 
-    let seen = sender.await.expect("no panic");
+    let seen = sender.await.expect("the sender should not panic");
     let expected = ["Status(202)", "Status(503)", "Broken"];
     assert!(seen.keys().all(|seen| expected.contains(&seen.as_str())), "{seen:?}");
     assert_eq!(seen["Status(202)"], COUNT);
-    let rows = i64::try_from(COUNT).expect("a count");
+    let rows = i64::try_from(COUNT).expect("the count should fit");
     sandbox.wait_rows(rows, LONG).await;
     let keys = "SELECT count(DISTINCT external_id) FROM activities";
     assert_eq!(sandbox.number(keys).await, rows, "each 202 has its row");
@@ -59,8 +60,8 @@ async fn every_202_has_its_row_though_everything_is_killed_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_store_dead_letters_nothing_and_spends_no_attempt() {
-    // The broker takes a consumer for dead after a second, so an outage of half a minute passes
-    // its timeout more often than the delivery limit of 20.
+    // The consumer timeout is one second, so in an outage of half a minute it passes more often
+    // than the delivery limit of 20.
     let config = "{consumer_timeout, 1000}, {channel_tick_interval, 300}";
     let (mut postgres, rabbitmq) = tokio::join!(Postgres::start(), RabbitMq::start(config));
     let sandbox = Sandbox::on(&postgres.url(), &rabbitmq.url()).await;
@@ -102,7 +103,7 @@ async fn an_outage_of_the_store_dead_letters_nothing_and_spends_no_attempt() {
     );
 }
 
-/// The length of an outage is the event that is awaited here.
+/// Waits until the outage has lasted this long.
 async fn await_time(since: Instant, length: Duration) {
     wait_until(
         "the outage lasts",
@@ -114,7 +115,7 @@ async fn await_time(since: Instant, length: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_broker_senders_get_503_at_once_and_all_goes_on_by_itself() {
+async fn without_the_broker_senders_get_503_at_once_and_everything_recovers() {
     let (postgres, mut rabbitmq) = tokio::join!(Postgres::start(), RabbitMq::start(""));
     let sandbox = Sandbox::on(&postgres.url(), &rabbitmq.url()).await;
     let webhook = sandbox.seed().await;
@@ -136,9 +137,9 @@ async fn without_the_broker_senders_get_503_at_once_and_all_goes_on_by_itself() 
     assert!(answer.headers.contains_key("retry-after"));
     assert!(began.elapsed() < Duration::from_secs(2));
     assert_eq!(
-        gateway.ops("/livez").await.expect("an answer").status,
+        gateway.ops("/livez").await.expect("the request should get a response").status,
         200,
-        "liveness does not follow"
+        "liveness does not depend on the broker"
     );
     rabbitmq.restart().await;
     gateway.wait_ready().await;

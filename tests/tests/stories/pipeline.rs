@@ -1,9 +1,13 @@
-//! From a post to a row, or to a dead letter.
+//! The way of an activity from its post to a row or a dead letter.
 
 use std::time::Duration;
 
 use serde_json::json;
-use trailpad_tests::http::{Seen, flood, post};
+use trailpad_common::queue::{Destination, MessageKind, QueueBackend};
+use trailpad_common::runtime::lifecycle::Health;
+use trailpad_engines::rabbitmq::RabbitBackend;
+use trailpad_tests::http::{JSON, Seen, flood, post, request};
+use trailpad_tests::postgres::connect;
 use trailpad_tests::role::Role;
 use trailpad_tests::sandbox::binary;
 use trailpad_tests::{Sandbox, wait_until};
@@ -14,7 +18,8 @@ use super::{SOON, activity};
 async fn the_documented_example_becomes_a_row_of_the_webhooks_creator() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
-    let (gateway, _worker) = (sandbox.gateway(&[]).await, sandbox.worker(&[]).await);
+    let gateway = sandbox.gateway(&[]).await;
+    let _worker = sandbox.worker(&[]).await;
     let answer = post(&webhook.url(&gateway).await, r#"{"title":"Customer Inquiry Handled","description":"Handled customer inquiry from Jane Doe regarding billing.","startTime":"2024-08-03T11:30:00Z","trigger":"Manual Log","event":"Call Center Log","externalId":"call-log-9876"}"#).await;
     assert_eq!(answer.status, 202, "{}", answer.text());
     assert_eq!(answer.json()["warnings"], json!([]));
@@ -36,14 +41,15 @@ async fn the_documented_example_becomes_a_row_of_the_webhooks_creator() {
 async fn the_same_external_id_a_thousand_times_over_a_restart_of_the_worker_is_one_row() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
-    let (gateway, worker) = (sandbox.gateway(&[]).await, sandbox.worker(&[]).await);
+    let gateway = sandbox.gateway(&[]).await;
+    let worker = sandbox.worker(&[]).await;
     let url = webhook.url(&gateway).await;
     let sender = tokio::spawn(flood(move || url.clone(), 1_000, 50, |_| activity("the-one")));
     let stored = async || worker.metric("trailpad_worker_stored_total").await;
-    wait_until("the first is stored", SOON, stored, |stored| *stored >= 1.0).await;
+    wait_until("the first activity is stored", SOON, stored, |stored| *stored >= 1.0).await;
     worker.kill().await;
     let worker = sandbox.worker(&[]).await;
-    let seen = sender.await.expect("no panic");
+    let seen = sender.await.expect("the sender should not panic");
     assert!(seen.iter().all(|(_, seen)| *seen == Seen::Status(202)));
     let last = post(&webhook.url(&gateway).await, &activity("another")).await;
     assert_eq!(last.status, 202);
@@ -54,19 +60,19 @@ async fn the_same_external_id_a_thousand_times_over_a_restart_of_the_worker_is_o
     assert_eq!(sandbox.number("SELECT count(*) FROM activities").await, 2);
 }
 
-/// Waits until the worker has nothing in hand.
+/// Waits until the worker stores nothing.
 async fn wait_drained(worker: &Role) {
     let in_hand = async || worker.metric("trailpad_worker_in_hand_activities").await;
     wait_until("nothing is in hand", SOON, in_hand, |count| *count == 0.0).await;
 }
 
 #[tokio::test]
-async fn one_activity_of_an_unknown_member_dies_alone_and_its_neighbours_notice_nothing() {
+async fn an_activity_of_an_unknown_member_is_dead_lettered_without_affecting_others() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
     let gateway = sandbox.gateway(&[]).await;
     let url = webhook.url(&gateway).await;
-    // Before the worker starts, so that the stranger shares its batch with all the others.
+    // Posted before the worker starts, so that the stranger shares a batch with all others.
     let seen = flood(
         move || url.clone(),
         500,
@@ -96,7 +102,7 @@ async fn one_activity_of_an_unknown_member_dies_alone_and_its_neighbours_notice_
 }
 
 #[tokio::test]
-async fn a_member_added_while_the_activity_is_retried_gets_it() {
+async fn a_member_added_during_the_retries_gets_the_activity() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
     let gateway = sandbox.gateway(&[]).await;
@@ -104,11 +110,11 @@ async fn a_member_added_while_the_activity_is_retried_gets_it() {
     let body =
         r#"{"title":"T","startTime":"2024-08-03T11:30:00Z","memberEmail":" Jane@Example.com"}"#;
     let trace = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-    let headers = [trailpad_tests::http::JSON, trace];
+    let headers = [JSON, trace];
     let url = webhook.url(&gateway).await;
-    let answer = trailpad_tests::http::request("POST", &url, &headers, body.as_bytes()).await;
-    assert_eq!(answer.expect("an answer").status, 202);
-    worker.wait_log("an activity is retried later").await;
+    let answer = request("POST", &url, &headers, body.as_bytes()).await;
+    assert_eq!(answer.expect("the request should get a response").status, 202);
+    worker.wait_log("activity scheduled for retry").await;
     worker.wait_log(trace.1).await;
     sandbox.cli(&["member", "add", "--workspace", "Acme", "--email", "jane@example.com"]).await;
     sandbox.wait_rows(1, SOON).await;
@@ -117,7 +123,7 @@ async fn a_member_added_while_the_activity_is_retried_gets_it() {
 }
 
 #[tokio::test]
-async fn an_activity_that_the_store_refuses_is_narrowed_down_and_dies_alone() {
+async fn bisection_dead_letters_only_the_activities_that_the_store_refuses() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
     sandbox
@@ -146,13 +152,13 @@ async fn an_activity_that_the_store_refuses_is_narrowed_down_and_dies_alone() {
     assert!(error.contains("no_poison"), "names the constraint: {error}");
     assert!(
         !error.contains("SECRET") && !worker.log_text().contains("SECRET"),
-        "and quotes nothing"
+        "and quotes no payload"
     );
     assert_eq!(sandbox.number("SELECT count(*) FROM activities").await, 196);
 }
 
 #[tokio::test]
-async fn a_message_that_ends_its_worker_every_time_dies_alone() {
+async fn a_poison_message_that_ends_its_workers_is_the_only_dead_letter() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
     let gateway = sandbox.gateway(&[]).await;
@@ -167,11 +173,11 @@ async fn a_message_that_ends_its_worker_every_time_dies_alone() {
         },
     );
     assert!(seen.await.iter().all(|(_, seen)| *seen == Seen::Status(202)));
-    let mut ended = 0;
+    let mut aborted = 0;
     let began = std::time::Instant::now();
-    while sandbox.number("SELECT count(*) FROM dead_letters").await == 0 {
-        assert!(began.elapsed() < Duration::from_secs(120), "it died {ended} times");
-        ended += run_fragile_worker_until_it_ends_or_buries(&sandbox).await;
+    while let Fragile::Aborted = run_fragile_worker(&sandbox).await {
+        aborted += 1;
+        assert!(began.elapsed() < Duration::from_secs(120), "{aborted} workers aborted");
     }
     let dead = sandbox.json(&["dead-letter", "list"]).await;
     assert_eq!(dead.as_array().map(Vec::len), Some(1));
@@ -179,29 +185,43 @@ async fn a_message_that_ends_its_worker_every_time_dies_alone() {
     sandbox.worker(&[]).await;
     sandbox.wait_rows(99, SOON).await;
     assert_eq!(sandbox.number("SELECT count(*) FROM activities").await, 99);
-    assert!((4..=12).contains(&ended), "it ended {ended} workers");
+    assert!((4..=12).contains(&aborted), "{aborted} workers aborted");
 }
 
-/// A worker whose process aborts when it stores the title "ends its worker".
-async fn run_fragile_worker_until_it_ends_or_buries(sandbox: &Sandbox) -> usize {
+#[derive(Debug)]
+enum Fragile {
+    Aborted,
+    /// It has archived a dead letter.
+    Archived,
+}
+
+/// Runs a worker whose process aborts when it stores the title "ends its worker". Returns when it has
+/// aborted or archived a dead letter.
+async fn run_fragile_worker(sandbox: &Sandbox) -> Fragile {
     let mut command = tokio::process::Command::new(binary("fragile-worker"));
     command.args([&sandbox.database_url, &sandbox.amqp_url, &sandbox.queue]);
     let mut worker = Role::spawn("fragile worker", command);
-    loop {
+    let database = connect(&sandbox.database_url).await;
+    let database = database.expect("PostgreSQL should accept a connection");
+    let outcome = async || {
         if worker.has_ended() {
-            return 1;
+            return Some(Fragile::Aborted);
         }
-        if sandbox.number("SELECT count(*) FROM dead_letters").await > 0 {
-            return 0;
-        }
-    }
+        let archived = database.query_one("SELECT EXISTS (SELECT FROM dead_letters)", &[]).await;
+        let archived: bool = archived.expect("the query should return a row").get(0);
+        archived.then_some(Fragile::Archived)
+    };
+    let event = "the fragile worker aborts or archives a dead letter";
+    let outcome = wait_until(event, Duration::from_secs(120), outcome, Option::is_some).await;
+    outcome.expect("the wait should end with an outcome")
 }
 
 #[tokio::test]
-async fn a_sender_posts_a_start_and_later_its_end_and_the_row_has_both() {
+async fn an_end_posted_after_its_start_updates_the_same_row() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
-    let (gateway, _worker) = (sandbox.gateway(&[]).await, sandbox.worker(&[]).await);
+    let gateway = sandbox.gateway(&[]).await;
+    let _worker = sandbox.worker(&[]).await;
     let url = webhook.url(&gateway).await;
     let start = post(&url, &activity("call-1")).await;
     sandbox.wait_rows(1, SOON).await;
@@ -210,7 +230,7 @@ async fn a_sender_posts_a_start_and_later_its_end_and_the_row_has_both() {
     sandbox
         .wait_number("SELECT count(*) FROM activities WHERE end_time IS NOT NULL", 1, SOON)
         .await;
-    // A repetition of the start that does not replace changes nothing.
+    // A repeated start that does not replace changes nothing.
     assert_eq!(post(&url, &activity("call-1")).await.status, 202);
     assert_eq!(post(&url, &activity("call-2")).await.status, 202);
     sandbox.wait_rows(2, SOON).await;
@@ -220,18 +240,18 @@ async fn a_sender_posts_a_start_and_later_its_end_and_the_row_has_both() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_makes_repeats_the_same_activity() {
+async fn repeats_with_the_same_idempotency_key_are_one_activity() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
-    let (gateway, _worker) = (sandbox.gateway(&[]).await, sandbox.worker(&[]).await);
+    let gateway = sandbox.gateway(&[]).await;
+    let _worker = sandbox.worker(&[]).await;
     let url = webhook.url(&gateway).await;
     let body = r#"{"title":"T","startTime":"2024-08-03T11:30:00Z"}"#;
-    let headers = [trailpad_tests::http::JSON, ("idempotency-key", "order-1")];
+    let headers = [JSON, ("idempotency-key", "order-1")];
     let mut ids = std::collections::HashSet::new();
     for _ in 0..5 {
-        let answer = trailpad_tests::http::request("POST", &url, &headers, body.as_bytes())
-            .await
-            .expect("an answer");
+        let answer = request("POST", &url, &headers, body.as_bytes()).await;
+        let answer = answer.expect("the request should get a response");
         assert_eq!(answer.status, 202);
         ids.insert(answer.json()["id"].to_string());
     }
@@ -242,30 +262,23 @@ async fn an_idempotency_key_makes_repeats_the_same_activity() {
 }
 
 #[tokio::test]
-async fn what_is_no_message_of_ours_becomes_a_dead_letter_with_its_bytes() {
+async fn an_unreadable_message_becomes_a_dead_letter_with_its_bytes() {
     let sandbox = Sandbox::new().await;
     sandbox.seed().await;
     let _worker = sandbox.worker(&[]).await;
-    let queue = trailpad_engines::rabbitmq::RabbitQueue::new(
-        &sandbox.amqp_url,
-        &sandbox.queue,
-        "test",
-        &[],
-    )
-    .expect("a URL");
-    use trailpad_common::queue::{Destination, MessageKind, Queue};
+    let rabbitmq = RabbitBackend::new(&sandbox.amqp_url, &sandbox.queue)
+        .expect("the AMQP URL should be valid");
+    let queue = rabbitmq.queue("test", &[]).expect("creating the queue should succeed");
     let mut publisher = queue.publisher();
-    let up = |health: &trailpad_common::runtime::lifecycle::Health| {
-        *health == trailpad_common::runtime::lifecycle::Health::Up
-    };
-    queue.publish_health().wait_for(up).await.expect("connected");
+    let up = queue.publish_health().wait_for(|health| *health == Health::Up).await.is_ok();
+    assert!(up, "the queue should be reachable");
     for kind in [MessageKind::Activities, MessageKind::Unreadable] {
         publisher
             .publish(Destination::Activities, kind, b"\xff{not ours")
             .await
-            .expect("confirmed");
+            .expect("the message should be confirmed");
     }
-    // The same bytes are the same dead letter.
+    // Messages with the same bytes are one dead letter.
     sandbox
         .wait_number(
             "SELECT count(*) FROM dead_letters WHERE payload = '\\xff7b6e6f74206f757273'::bytea",

@@ -1,4 +1,4 @@
-//! Webhooks come and go while gateways run.
+//! Webhooks are created, rotated and revoked while gateways run.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use trailpad_tests::{Sandbox, wait_until};
 use super::{SOON, activity};
 
 #[tokio::test]
-async fn a_webhook_works_at_its_first_post_and_is_refused_within_a_second_of_its_end() {
+async fn a_new_webhook_works_at_once_and_a_revoked_one_is_rejected_within_a_second() {
     let sandbox = Sandbox::new().await;
     let known = sandbox.seed().await;
     let gateway = sandbox.gateway(&[]).await;
@@ -23,7 +23,7 @@ async fn a_webhook_works_at_its_first_post_and_is_refused_within_a_second_of_its
     assert_eq!(
         post(&known.url(&cut_off).await, &activity("known")).await.status,
         202,
-        "it serves what it knows"
+        "it serves the webhooks it knows"
     );
     let answer = post(&new.url(&cut_off).await, &activity("new")).await;
     assert_eq!(
@@ -38,36 +38,36 @@ async fn a_webhook_works_at_its_first_post_and_is_refused_within_a_second_of_its
     let revoked = Instant::now();
     let url = known.url(&gateway).await;
     let ask = async || post(&url, &activity("late")).await.status;
-    wait_until("the webhook is refused", SOON, ask, |status| *status == 410).await;
+    wait_until("the webhook is rejected", SOON, ask, |status| *status == 410).await;
     assert!(revoked.elapsed() < Duration::from_secs(1), "{:?}", revoked.elapsed());
     assert_eq!(post(&known.url(&cut_off).await, &activity("x")).await.status, 202);
     proxy.heal();
     let url = known.url(&cut_off).await;
     let ask = async || post(&url, &activity("late")).await.status;
-    wait_until("the other one learns of it", SOON, ask, |status| *status == 410).await;
+    wait_until("the other gateway rejects it, too", SOON, ask, |status| *status == 410).await;
     assert_eq!(post(&new.url(&cut_off).await, &activity("new")).await.status, 202);
 }
 
 #[tokio::test]
-async fn a_rotated_out_token_stops_and_with_a_grace_time_lasts_as_long() {
+async fn a_rotated_token_stops_at_once_or_after_its_grace_period() {
     let sandbox = Sandbox::new().await;
     let old = sandbox.seed().await;
     let gateway = sandbox.gateway(&[]).await;
     let rotate = async |grace: &str| {
         Webhook::of(&sandbox.json(&["webhook", "rotate", &old.id, "--grace", grace]).await)
     };
-    let graced = rotate("1h").await;
-    assert_eq!(post(&graced.url(&gateway).await, &activity("new")).await.status, 202);
+    let with_grace = rotate("1h").await;
+    assert_eq!(post(&with_grace.url(&gateway).await, &activity("new")).await.status, 202);
     assert_eq!(post(&old.url(&gateway).await, &activity("old")).await.status, 202);
-    let bare = rotate("0s").await;
-    assert_eq!(post(&bare.url(&gateway).await, &activity("newest")).await.status, 202);
-    for gone in [&old, &graced] {
-        assert_eq!(post(&gone.url(&gateway).await, &activity("gone")).await.status, 401);
+    let without_grace = rotate("0s").await;
+    assert_eq!(post(&without_grace.url(&gateway).await, &activity("newest")).await.status, 202);
+    for ended in [&old, &with_grace] {
+        assert_eq!(post(&ended.url(&gateway).await, &activity("ended")).await.status, 401);
     }
 }
 
 #[tokio::test]
-async fn known_tokens_are_served_only_as_long_as_the_staleness_bound() {
+async fn known_tokens_are_served_until_the_staleness_limit() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
     let (proxy, through_proxy) = Proxy::of_url(&sandbox.database_url).await;
@@ -77,21 +77,21 @@ async fn known_tokens_are_served_only_as_long_as_the_staleness_bound() {
     proxy.freeze();
     assert_eq!(post(&url, &activity("a")).await.status, 202);
     let ask = async || post(&url, &activity("b")).await.status;
-    wait_until("it serves no longer", SOON, ask, |status| *status == 503).await;
-    gateway.wait_unready("directory").await;
+    wait_until("it rejects known tokens", SOON, ask, |status| *status == 503).await;
+    gateway.wait_unready("registry").await;
     proxy.heal();
     gateway.wait_ready().await;
     assert_eq!(post(&url, &activity("c")).await.status, 202);
 }
 
 #[tokio::test]
-async fn a_gateway_started_without_the_database_is_not_ready_until_it_has_loaded() {
+async fn a_gateway_started_without_the_database_is_not_ready_until_its_registry_is_loaded() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
     let (proxy, through_proxy) = Proxy::of_url(&sandbox.database_url).await;
     proxy.cut();
     let gateway = Sandbox { database_url: through_proxy, ..sandbox.clone() }.spawn_gateway(&[]);
-    gateway.wait_unready("directory").await;
+    gateway.wait_unready("registry").await;
     assert_eq!(post(&webhook.url(&gateway).await, &activity("a")).await.status, 503);
     proxy.heal();
     gateway.wait_ready().await;

@@ -1,4 +1,4 @@
-//! Tokens and payloads are in no log line, metric or error.
+//! No log line, metric or error contains a token or a payload.
 
 use trailpad_tests::Sandbox;
 use trailpad_tests::http::{JSON, post, request};
@@ -8,7 +8,7 @@ use super::SOON;
 const SECRET: &str = "PAYLOAD-SECRET-4711";
 
 #[tokio::test]
-async fn no_token_and_no_payload_is_in_any_log_at_trace_level_metric_or_error() {
+async fn no_log_at_trace_level_metric_or_error_contains_a_token_or_payload() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
     sandbox
@@ -17,7 +17,7 @@ async fn no_token_and_no_payload_is_in_any_log_at_trace_level_metric_or_error() 
     let gateway = sandbox.gateway(&["--log", "trace"]).await;
     let worker = sandbox.worker(&["--log", "trace", "--retry-schedule", "100ms"]).await;
     let url = webhook.url(&gateway).await;
-    let mut told = String::new();
+    let mut output = String::new();
     let body = |extra: &str| {
         format!(r#"{{"title":"{SECRET}","startTime":"2024-08-03T11:30:00Z"{extra}}}"#)
     };
@@ -30,9 +30,9 @@ async fn no_token_and_no_payload_is_in_any_log_at_trace_level_metric_or_error() 
         format!("{{\"{SECRET}"),
         format!("{SECRET}\u{0}"),
     ] {
-        told += &post(&url, &body).await.text();
+        output += &post(&url, &body).await.text();
     }
-    // Tokens that are wrong in every way, and requests that fail before their handler.
+    // Invalid tokens of every kind, and requests that fail before their handler.
     for path in [
         webhook.path.clone() + "x",
         webhook.path.clone() + "/more",
@@ -40,31 +40,37 @@ async fn no_token_and_no_payload_is_in_any_log_at_trace_level_metric_or_error() 
         format!("{}?token={SECRET}", webhook.path),
     ] {
         let url = format!("{}{path}", gateway.ingress_url().await);
-        told += &request("POST", &url, &[JSON], b"{").await.expect("an answer").text();
-        told += &request("GET", &url, &[], b"").await.expect("an answer").text();
+        output += &request("POST", &url, &[JSON], b"{")
+            .await
+            .expect("the request should get a response")
+            .text();
+        output += &request("GET", &url, &[], b"")
+            .await
+            .expect("the request should get a response")
+            .text();
     }
     sandbox.cli(&["webhook", "revoke", &webhook.id]).await;
     sandbox.wait_number("SELECT count(*) FROM dead_letters", 2, SOON).await;
     sandbox.wait_rows(1, SOON).await;
-    told += &sandbox.cli(&["webhook", "list"]).await;
-    told += &sandbox.cli(&["dead-letter", "list", "--json"]).await;
+    output += &sandbox.cli(&["webhook", "list"]).await;
+    output += &sandbox.cli(&["dead-letter", "list", "--json"]).await;
     for role in [&gateway, &worker] {
-        told += &role.ops("/metrics").await.expect("metrics").text();
-        told += &role.ops("/readyz").await.expect("an answer").text();
+        output += &role.ops("/metrics").await.expect("the metrics should be served").text();
+        output += &role.ops("/readyz").await.expect("the request should get a response").text();
     }
     gateway.signal("-TERM");
     gateway.wait_log("the gateway has ended").await;
-    told += &gateway.log_text();
-    told += &worker.log_text();
-    let secret_part = webhook.token.rsplit('_').next().expect("a secret");
+    output += &gateway.log_text();
+    output += &worker.log_text();
+    let secret_part = webhook.token.rsplit('_').next().expect("the token should contain a secret");
     for secret in [webhook.token.as_str(), secret_part, SECRET] {
-        assert!(!told.contains(secret), "{}", around(&told, secret));
+        assert!(!output.contains(secret), "{}", around(&output, secret));
     }
-    let public_id = webhook.token.split('_').nth(1).expect("a public id");
-    assert!(told.contains(public_id), "the search looks where it should");
+    let public_id = webhook.token.split('_').nth(1).expect("the token should contain a public id");
+    assert!(output.contains(public_id), "the output contains the public id, so the search works");
 }
 
-/// The lines that tell it.
-fn around(told: &str, secret: &str) -> String {
-    told.lines().filter(|line| line.contains(secret)).take(3).collect::<Vec<_>>().join("\n")
+/// The first lines that contain the secret.
+fn around(output: &str, secret: &str) -> String {
+    output.lines().filter(|line| line.contains(secret)).take(3).collect::<Vec<_>>().join("\n")
 }

@@ -1,4 +1,4 @@
-//! TLS to broker and database: spoken where the certificate verifies, and nothing where it doesn't.
+//! TLS to broker and database: used only if the certificate verifies.
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use trailpad_tests::postgres::Postgres;
@@ -9,15 +9,16 @@ use trailpad_tests::{Role, Sandbox, post};
 use super::{SOON, activity};
 
 #[tokio::test]
-async fn broker_and_database_are_spoken_to_over_tls_and_only_if_their_certificates_verify() {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let (certificate, key) = (cert.pem(), signing_key.serialize_pem());
-    let dir = tempfile::tempdir().expect("a directory");
+async fn tls_to_broker_and_database_requires_certificates_that_verify() {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()])
+        .expect("generating a certificate should succeed");
+    let certificate = cert.pem();
+    let key = signing_key.serialize_pem();
+    let dir = tempfile::tempdir().expect("creating a directory should succeed");
     let [certificate_file, key_file] =
         ["certificate.pem", "key.pem"].map(|name| dir.path().join(name).display().to_string());
-    std::fs::write(&certificate_file, &certificate).expect("a file");
-    std::fs::write(&key_file, &key).expect("a file");
+    std::fs::write(&certificate_file, &certificate).expect("writing the file should succeed");
+    std::fs::write(&key_file, &key).expect("writing the file should succeed");
     let port = free_port();
     let settings = format!(
         r#"{{ssl_listeners, [{{"127.0.0.1", {port}}}]}},
@@ -41,10 +42,8 @@ async fn broker_and_database_are_spoken_to_over_tls_and_only_if_their_certificat
         Role::spawn(role, command)
     };
 
-    let (gateway, worker) = (
-        start("gateway", &["--listen", "127.0.0.1:0"], Some(&certificate_file)),
-        start("worker", &[], Some(&certificate_file)),
-    );
+    let gateway = start("gateway", &["--listen", "127.0.0.1:0"], Some(&certificate_file));
+    let worker = start("worker", &[], Some(&certificate_file));
     tokio::join!(gateway.wait_ready(), worker.wait_ready());
     assert_eq!(post(&webhook.url(&gateway).await, &activity("a")).await.status, 202);
     plain.wait_rows(1, SOON).await;
@@ -62,7 +61,8 @@ async fn broker_and_database_are_spoken_to_over_tls_and_only_if_their_certificat
     let stranger = start("gateway", &["--listen", "127.0.0.1:0"], None);
     stranger.wait_unready("broker connection: invalid peer certificate").await;
     let mut command = secure.command(&["webhook", "list"]);
-    let output = command.env_remove("SSL_CERT_FILE").output().await.expect("the binary is built");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("SSL_CERT_FILE names certificates to trust"), "{said}");
+    let output =
+        command.env_remove("SSL_CERT_FILE").output().await.expect("the binary should be built");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("SSL_CERT_FILE names certificates to trust"), "{stderr}");
 }

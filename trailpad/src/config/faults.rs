@@ -1,4 +1,4 @@
-//! Faults of a configuration: gathered, so that all of them are told together.
+//! Collects the faults of a configuration, so that all of them are reported together.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -11,35 +11,42 @@ use trailpad_gateway::RateLimit;
 
 use crate::error::Error;
 
-/// Faults, gathered while reading on.
+/// The faults found so far. Each method reads one value: on a fault it adds a sentence and returns a
+/// placeholder, so that reading continues.
 #[derive(Default)]
-pub(super) struct Faults(pub Vec<String>);
+pub struct Faults(Vec<String>);
 
 impl Faults {
-    /// Notes what is wrong with a flag.
-    pub fn add(&mut self, flag: &str, what: impl Display) {
+    /// `problem` completes a sentence that starts with the flag, such as "must be a number".
+    pub fn add(&mut self, flag: &str, problem: impl Display) {
         let variable = format!("TRAILPAD_{}", flag.replace('-', "_").to_uppercase());
-        self.0.push(format!("--{flag} (or {variable}) {what}"));
+        self.0.push(format!("--{flag} (or {variable}) {problem}"));
     }
 
-    /// What was read, unless there was a fault.
-    pub fn none<T>(self, read: Option<T>) -> Result<T, Error> {
+    /// Returns `read`, or every fault if one was found.
+    pub fn finish<T>(self, read: Option<T>) -> Result<T, Error> {
         match read {
             Some(read) if self.0.is_empty() => Ok(read),
             _ => Err(Error::Config(self.0)),
         }
     }
 
-    /// A value, or what stands in for it until all faults are found.
-    pub fn parse_or<T: FromStr>(&mut self, flag: &str, text: &str, stand_in: T, wanted: &str) -> T {
+    /// Parses a value; on a fault it returns `placeholder`.
+    pub fn parse_or<T: FromStr>(
+        &mut self,
+        flag: &str,
+        text: &str,
+        placeholder: T,
+        wanted: &str,
+    ) -> T {
         text.trim().parse().unwrap_or_else(|_| {
             self.add(flag, format!("must be {wanted}, not {text:?}"));
-            stand_in
+            placeholder
         })
     }
 
-    pub fn parse<T: FromStr + StandIn>(&mut self, flag: &str, text: &str, wanted: &str) -> T {
-        self.parse_or(flag, text, T::stand_in(), wanted)
+    pub fn parse<T: FromStr + Placeholder>(&mut self, flag: &str, text: &str, wanted: &str) -> T {
+        self.parse_or(flag, text, T::placeholder(), wanted)
     }
 
     pub fn count<T: TryFrom<u64> + Default>(
@@ -74,7 +81,8 @@ impl Faults {
             let text = text.filter(|text| !text.trim().is_empty())?;
             NonZeroU32::new(self.count(flag, text, 1, u64::from(u32::MAX)))
         };
-        let (per_second, burst) = (number("rate-limit", limit), number("rate-burst", burst));
+        let per_second = number("rate-limit", limit);
+        let burst = number("rate-burst", burst);
         match (per_second, burst) {
             (Some(per_second), burst) => {
                 Some(RateLimit { per_second, burst: burst.unwrap_or(per_second) })
@@ -87,8 +95,8 @@ impl Faults {
         }
     }
 
-    /// A secret given as itself or in a file, if it is given; never both, because one would be
-    /// ignored.
+    /// Reads a secret from its flag or from a file; `None` if neither is given. Both together are a
+    /// fault, because one of them would be ignored.
     pub fn secret(
         &mut self,
         flag: &str,
@@ -109,26 +117,29 @@ impl Faults {
             },
             (None, None) => None,
             (Some(_), Some(_)) => {
-                self.add(flag, format!("is given twice: as itself and as --{flag}-file"));
+                self.add(
+                    flag,
+                    format!("is given together with --{flag}-file: give only one of them"),
+                );
                 None
             }
         }
     }
 }
 
-/// What a value is until all faults are found.
-pub(super) trait StandIn {
-    fn stand_in() -> Self;
+/// A type with a placeholder for values that can't be parsed.
+pub trait Placeholder {
+    fn placeholder() -> Self;
 }
 
-impl StandIn for SocketAddr {
-    fn stand_in() -> Self {
+impl Placeholder for SocketAddr {
+    fn placeholder() -> Self {
         Self::from(([127, 0, 0, 1], 0))
     }
 }
 
-impl StandIn for trailpad_common::failure::retry::RetrySchedule {
-    fn stand_in() -> Self {
+impl Placeholder for trailpad_common::failure::retry::RetrySchedule {
+    fn placeholder() -> Self {
         Self::default()
     }
 }

@@ -1,4 +1,4 @@
-//! The rules of the activity's own fields.
+//! The rules of the activity's fields and of its processing instructions.
 
 use std::borrow::Cow;
 
@@ -10,11 +10,12 @@ use crate::email::Email;
 use crate::timestamp::{Timestamp, TimestampError};
 
 impl<'a> Parser<'a, '_> {
-    pub(super) fn activity_member(&mut self, name: usize, value: Value<'a>) -> Result<(), Stop> {
-        let Some(field) = Field::named(&self.names[name]) else {
-            return self.unknown_field(name);
+    /// Checks and keeps a member of the activity; `key` is an index into `Parser::keys`.
+    pub(super) fn activity_member(&mut self, key: usize, value: Value<'a>) -> Result<(), Stop> {
+        let Ok(field) = self.keys[key].parse() else {
+            return self.unknown_field(key);
         };
-        // `null` in an optional field means absent.
+        // `null` means absent.
         if matches!(value, Value::Null) {
             return Ok(());
         }
@@ -22,60 +23,49 @@ impl<'a> Parser<'a, '_> {
         match field {
             Field::Title => {
                 self.has_title = true;
-                self.draft.title = self.nonblank_field("title", &value, limits.title_bytes_max)?;
+                self.title = self.nonblank_field(field, &value, limits.title_bytes_max)?;
             }
             Field::Description => {
-                self.draft.description =
-                    self.text_field("description", &value, limits.description_bytes_max)?;
+                self.activity.description =
+                    self.text_field(field, &value, limits.description_bytes_max)?;
             }
             Field::StartTime => {
                 self.has_start_time = true;
-                self.draft.start_time = self.timestamp_field("startTime", &value)?;
+                self.start_time = self.timestamp_field(field, &value)?;
             }
-            Field::EndTime => self.draft.end_time = self.timestamp_field("endTime", &value)?,
+            Field::EndTime => self.activity.end_time = self.timestamp_field(field, &value)?,
             Field::Trigger => {
-                self.draft.trigger = self.text_field("trigger", &value, limits.label_bytes_max)?
+                self.activity.trigger = self.text_field(field, &value, limits.label_bytes_max)?;
             }
             Field::Event => {
-                self.draft.event = self.text_field("event", &value, limits.label_bytes_max)?
+                self.activity.event = self.text_field(field, &value, limits.label_bytes_max)?;
             }
-            Field::MemberEmail => self.draft.member_email = self.email_field(&value)?,
+            Field::MemberEmail => self.activity.member_email = self.email_field(field, &value)?,
             Field::ExternalId => {
-                self.draft.external_id =
-                    self.nonblank_field("externalId", &value, limits.external_id_bytes_max)?;
+                self.activity.external_id =
+                    self.nonblank_field(field, &value, limits.external_id_bytes_max)?;
             }
             Field::Metadata => match value {
-                Value::Object(raw) => self.draft.metadata = Some(raw),
-                other => self.wrong_type("metadata", "an object", &other)?,
+                Value::Object(raw) => self.activity.metadata = Some(raw),
+                other => self.wrong_type(field, "an object", &other)?,
             },
         }
         Ok(())
     }
 
-    fn unknown_field(&mut self, name: usize) -> Result<(), Stop> {
-        let suggestion = Field::nearest(&self.names[name])
-            .map_or(String::new(), |known| format!("; did you mean {known}?"));
+    fn unknown_field(&mut self, key: usize) -> Result<(), Stop> {
+        let advice = match Field::nearest(&self.keys[key]) {
+            Some(known) => format!("did you mean {known}?"),
+            None => "put extra data into metadata".to_owned(),
+        };
         match self.handling {
-            Handling::Strict => self.fault(
-                Code::UnknownField,
-                format!(
-                    "an activity has no such field{}",
-                    if suggestion.is_empty() {
-                        ": put extra data into metadata"
-                    } else {
-                        &suggestion
-                    }
-                ),
-            ),
+            Handling::Strict => {
+                self.fault(Code::UnknownField, format!("this field is unknown: {advice}"))
+            }
             Handling::Lenient => {
-                let hint = if suggestion.is_empty() {
-                    "; put extra data into metadata"
-                } else {
-                    &suggestion
-                };
                 self.warn(
                     Code::UnknownField,
-                    format!("an activity has no such field, so it is not stored{hint}"),
+                    format!("this field is unknown and is not stored: {advice}"),
                 );
                 Ok(())
             }
@@ -84,25 +74,22 @@ impl<'a> Parser<'a, '_> {
 
     fn text_field(
         &mut self,
-        name: &str,
+        field: Field,
         value: &Value<'a>,
         bytes_max: usize,
     ) -> Result<Option<Cow<'a, str>>, Stop> {
         let Value::Text(text) = value else {
-            self.wrong_type(name, "a string", value)?;
+            self.wrong_type(field, "a string", value)?;
             return Ok(None);
         };
         if text.fault().is_some() {
-            return Ok(None); // told already
+            return Ok(None); // reported when the string was read
         }
         let text = text.decode();
         if text.len() > bytes_max {
             self.fault(
                 Code::TooLong,
-                format!(
-                    "{name} is {} bytes long; at most {bytes_max} are stored: shorten it",
-                    text.len()
-                ),
+                format!("{field} has {} bytes, the maximum is {bytes_max}: shorten it", text.len()),
             )?;
             return Ok(None);
         }
@@ -111,19 +98,14 @@ impl<'a> Parser<'a, '_> {
 
     fn nonblank_field(
         &mut self,
-        name: &str,
+        field: Field,
         value: &Value<'a>,
         bytes_max: usize,
     ) -> Result<Option<Cow<'a, str>>, Stop> {
-        let text = self.text_field(name, value, bytes_max)?;
+        let text = self.text_field(field, value, bytes_max)?;
         if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
-            self.fault(
-                Code::Blank,
-                format!(
-                    "{name} is blank: fill it in{}",
-                    if name == "title" { "" } else { ", or leave it out" }
-                ),
-            )?;
+            let or_omit = if field == Field::Title { "" } else { ", or leave it out" };
+            self.fault(Code::Blank, format!("{field} is blank: fill it in{or_omit}"))?;
             return Ok(None);
         }
         Ok(text)
@@ -131,85 +113,81 @@ impl<'a> Parser<'a, '_> {
 
     fn timestamp_field(
         &mut self,
-        name: &str,
+        field: Field,
         value: &Value<'a>,
     ) -> Result<Option<Timestamp>, Stop> {
-        let Some(text) = self.text_field(name, value, self.limits.timestamp_bytes_max)? else {
+        let Some(text) = self.text_field(field, value, self.limits.timestamp_bytes_max)? else {
             return Ok(None);
         };
         let (code, detail) = match Timestamp::parse(&text) {
-            Ok(read) => {
-                if !read.has_offset {
-                    self.warn(Code::MissingOffset, format!("{name} has no offset and was read as UTC: add Z or an offset such as +02:00"));
+            Ok(parsed) => {
+                if !parsed.has_offset {
+                    self.warn(
+                        Code::MissingOffset,
+                        format!(
+                            "{field} has no offset and was read as UTC: add Z or an offset such as +02:00"
+                        ),
+                    );
                 }
-                return Ok(Some(read.timestamp));
+                return Ok(Some(parsed.timestamp));
             }
             Err(TimestampError::Syntax) => (
                 Code::Datetime,
                 format!(
-                    "{name} must be an ISO 8601 date and time, such as \"2024-08-03T11:30:00Z\""
+                    "{field} must be an ISO 8601 date and time, such as \"2024-08-03T11:30:00Z\""
                 ),
             ),
             Err(TimestampError::Impossible) => (
                 Code::Datetime,
                 format!(
-                    "{name} names no possible date, time or offset (months are 01 to 12, hours 00 to 23, minutes and seconds 00 to 59)"
+                    "{field} has an impossible date, time or offset (months are 01 to 12, hours 00 to 23, minutes and seconds 00 to 59)"
                 ),
             ),
             Err(TimestampError::OutOfRange) => {
-                (Code::DatetimeRange, format!("{name} must lie in the years 0001 to 9999, in UTC"))
+                (Code::DatetimeRange, format!("{field} must be in the years 0001 to 9999, in UTC"))
             }
         };
         self.fault(code, detail)?;
         Ok(None)
     }
 
-    fn email_field(&mut self, value: &Value<'a>) -> Result<Option<Email>, Stop> {
-        let Some(text) = self.text_field("memberEmail", value, usize::MAX)? else {
+    fn email_field(&mut self, field: Field, value: &Value<'a>) -> Result<Option<Email>, Stop> {
+        let Some(text) = self.text_field(field, value, usize::MAX)? else {
             return Ok(None);
         };
         match Email::parse(&text) {
             Ok(email) => Ok(Some(email)),
-            Err(error) => self.fault(Code::Email, format!("memberEmail is {error}")).map(|()| None),
+            Err(error) => self.fault(Code::Email, format!("{field} is {error}")).map(|()| None),
         }
     }
 
-    pub(super) fn processing_member(&mut self, name: usize, value: &Value<'a>) -> Result<(), Stop> {
+    /// Checks and keeps a member of `metadata.processing`; unknown members are data.
+    pub(super) fn processing_member(&mut self, key: usize, value: &Value<'a>) -> Result<(), Stop> {
         let word = match value {
             Value::Null => return Ok(()),
             Value::Text(text) => Some(text.decode()),
             _ => None,
         };
-        let processing = &mut self.draft.processing;
-        let choices = match (&*self.names[name], word.as_deref()) {
-            ("onDuplicate", Some("ignore")) => {
-                return {
-                    processing.on_duplicate = OnDuplicate::Ignore;
-                    Ok(())
-                };
-            }
-            ("onDuplicate", Some("replace")) => {
-                return {
-                    processing.on_duplicate = OnDuplicate::Replace;
-                    Ok(())
-                };
+        let processing = &mut self.activity.processing;
+        match (&*self.keys[key], word.as_deref()) {
+            ("onDuplicate", Some("ignore")) => processing.on_duplicate = OnDuplicate::Ignore,
+            ("onDuplicate", Some("replace")) => processing.on_duplicate = OnDuplicate::Replace,
+            ("onDuplicate", _) => {
+                return self
+                    .fault(Code::Processing, "onDuplicate must be \"ignore\" or \"replace\"");
             }
             ("onUnknownMember", Some("retry")) => {
-                return {
-                    processing.on_unknown_member = OnUnknownMember::Retry;
-                    Ok(())
-                };
+                processing.on_unknown_member = OnUnknownMember::Retry;
             }
             ("onUnknownMember", Some("creator")) => {
-                return {
-                    processing.on_unknown_member = OnUnknownMember::Creator;
-                    Ok(())
-                };
+                processing.on_unknown_member = OnUnknownMember::Creator;
             }
-            ("onDuplicate", _) => "onDuplicate must be \"ignore\" or \"replace\"",
-            ("onUnknownMember", _) => "onUnknownMember must be \"retry\" or \"creator\"",
-            _ => return Ok(()),
-        };
-        self.fault(Code::Processing, choices)
+            ("onUnknownMember", _) => {
+                return self
+                    .fault(Code::Processing, "onUnknownMember must be \"retry\" or \"creator\"");
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
-//! The one pass over a payload: every token is checked, every fault is gathered with its place.
+//! The payload parser: one pass that checks every token and collects every fault.
 //!
-//! Here is the walk itself and the rules of every value; `fields` has the rules of the activity's
-//! own fields, `findings` gathers what is wrong.
+//! This module parses and applies the rules of all JSON values, `fields` applies the rules of the
+//! activity's fields, `findings` collects faults and warnings.
 
 mod fields;
 mod findings;
@@ -10,17 +10,16 @@ use std::borrow::Cow;
 
 use super::limits::{DEPTH_MAX, Limits};
 use super::payload_error::{Code, Finding, PayloadError};
-use super::{Activity, Handling, Parsed, Processing};
-use crate::email::Email;
+use super::{Activity, Handling, Parsed};
 use crate::json::{
     NumberFault, Reader, SyntaxError, Text, TextFault, line_and_column, number_fault,
 };
 use crate::timestamp::Timestamp;
 
-/// Up to this many names, comparing each with each is the fastest.
-const NAMES_COMPARED_PAIRWISE_MAX: usize = 16;
+/// Up to this number of keys, pairwise comparison is faster than sorting.
+const KEYS_COMPARED_PAIRWISE_MAX: usize = 16;
 
-/// Reads a payload; see [`Activity::parse`].
+/// See [`Activity::parse`].
 pub fn parse<'a>(
     body: &'a [u8],
     handling: Handling,
@@ -45,11 +44,11 @@ fn not_json(body: &[u8], at: usize, detail: Cow<'static, str>) -> PayloadError {
     PayloadError::NotJson { line, column, detail }
 }
 
-/// Why a walk ended early.
+/// Reason to stop before the end of the payload.
 enum Stop {
     Syntax(SyntaxError),
     NotAnObject,
-    /// There is nothing to gain from reading on: too deep, or more faults than are told.
+    /// Too deep, or as many faults as a response lists.
     Enough,
 }
 
@@ -59,16 +58,15 @@ impl From<SyntaxError> for Stop {
     }
 }
 
-/// Which object's members are being read: only three have members with a meaning.
+/// The object that is being parsed. Members of other objects have no rules.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Scope {
     Activity,
     Metadata,
     Processing,
-    Elsewhere,
+    Other,
 }
 
-/// A value as far as a field needs to know it.
 enum Value<'a> {
     Null,
     Bool,
@@ -91,37 +89,25 @@ impl Value<'_> {
     }
 }
 
-/// A step from the payload to the value being read.
+/// A step on the path from the payload to the current value.
 enum Step {
-    /// Into the member whose name is at this place of `Parser::names`.
-    Name(usize),
+    /// Into the member whose key has this index in `Parser::keys`.
+    Key(usize),
     Index(usize),
-}
-
-/// The fields found so far.
-#[derive(Default)]
-struct Draft<'a> {
-    title: Option<Cow<'a, str>>,
-    description: Option<Cow<'a, str>>,
-    start_time: Option<Timestamp>,
-    end_time: Option<Timestamp>,
-    trigger: Option<Cow<'a, str>>,
-    event: Option<Cow<'a, str>>,
-    member_email: Option<Email>,
-    external_id: Option<Cow<'a, str>>,
-    metadata: Option<&'a str>,
-    processing: Processing,
 }
 
 struct Parser<'a, 'l> {
     reader: Reader<'a>,
     handling: Handling,
     limits: &'l Limits,
-    /// The names of all open objects, the innermost object's last.
-    names: Vec<Cow<'a, str>>,
+    /// The keys of all open objects; those of the innermost object are last.
+    keys: Vec<Cow<'a, str>>,
     path: Vec<Step>,
-    draft: Draft<'a>,
-    /// A required field that is there but faulty is not missing too.
+    title: Option<Cow<'a, str>>,
+    start_time: Option<Timestamp>,
+    /// The optional fields; `finish` sets the required ones.
+    activity: Activity<'a>,
+    /// `true` even if the title is faulty, so that it is not reported as missing too.
     has_title: bool,
     has_start_time: bool,
     faults: Vec<Finding>,
@@ -134,9 +120,11 @@ impl<'a, 'l> Parser<'a, 'l> {
             reader: Reader::new(text),
             handling,
             limits,
-            names: Vec::with_capacity(16),
+            keys: Vec::with_capacity(16),
             path: Vec::with_capacity(4),
-            draft: Draft::default(),
+            title: None,
+            start_time: None,
+            activity: Activity::default(),
             has_title: false,
             has_start_time: false,
             faults: Vec::new(),
@@ -146,61 +134,47 @@ impl<'a, 'l> Parser<'a, 'l> {
 
     fn payload(&mut self) -> Result<(), Stop> {
         let is_object = self.reader.peek() == b'{';
-        self.value(Place::Activity)?;
+        self.value(Scope::Activity)?;
         self.reader.end()?;
         if is_object { Ok(()) } else { Err(Stop::NotAnObject) }
     }
 
     fn finish(mut self) -> Result<Parsed<'a>, PayloadError> {
-        let draft = std::mem::take(&mut self.draft);
         if !self.has_title {
-            self.missing("/title", "title is required: add a short, clear title for the activity");
+            self.fault_at(
+                "/title",
+                Code::Required,
+                "title is required: add a short, clear title for the activity",
+            );
         }
         if !self.has_start_time {
-            self.missing("/startTime", "startTime is required: add when the activity started, such as \"2024-08-03T11:30:00Z\"");
+            self.fault_at(
+                "/startTime",
+                Code::Required,
+                "startTime is required: add the time at which the activity started, such as \"2024-08-03T11:30:00Z\"",
+            );
         }
-        if let (Some(start), Some(end)) = (draft.start_time, draft.end_time)
+        if let (Some(start), Some(end)) = (self.start_time, self.activity.end_time)
             && end < start
         {
-            let detail =
-                "endTime is before startTime: send an endTime that is the same or later".into();
-            self.faults.push(Finding {
-                pointer: "/endTime".into(),
-                code: Code::EndBeforeStart,
-                detail,
-            });
+            self.fault_at(
+                "/endTime",
+                Code::EndBeforeStart,
+                "endTime is before startTime: send an endTime that is the same or later",
+            );
         }
-        let (Some(title), Some(start_time), true) =
-            (draft.title, draft.start_time, self.faults.is_empty())
-        else {
-            return Err(PayloadError::Faults(self.faults));
-        };
-        let activity = Activity {
-            title,
-            description: draft.description,
-            start_time,
-            end_time: draft.end_time,
-            trigger: draft.trigger,
-            event: draft.event,
-            member_email: draft.member_email,
-            external_id: draft.external_id,
-            metadata: draft.metadata,
-            processing: draft.processing,
-        };
-        Ok(Parsed { activity, warnings: self.warnings })
+        match (self.title, self.start_time) {
+            (Some(title), Some(start_time)) if self.faults.is_empty() => {
+                let activity = Activity { title, start_time, ..self.activity };
+                Ok(Parsed { activity, warnings: self.warnings })
+            }
+            _ => Err(PayloadError::Faults(self.faults)),
+        }
     }
 
-    fn missing(&mut self, pointer: &str, detail: &'static str) {
-        self.faults.push(Finding {
-            pointer: pointer.into(),
-            code: Code::Required,
-            detail: detail.into(),
-        });
-    }
-
-    fn value(&mut self, place: Place) -> Result<Value<'a>, Stop> {
+    fn value(&mut self, scope: Scope) -> Result<Value<'a>, Stop> {
         Ok(match self.reader.peek() {
-            b'{' => self.object(place)?,
+            b'{' => self.object(scope)?,
             b'[' => self.array()?,
             b'"' => Value::Text(self.text()?),
             b'-' | b'0'..=b'9' => self.number()?,
@@ -211,45 +185,45 @@ impl<'a, 'l> Parser<'a, 'l> {
         })
     }
 
-    fn object(&mut self, place: Place) -> Result<Value<'a>, Stop> {
+    fn object(&mut self, scope: Scope) -> Result<Value<'a>, Stop> {
         let start = self.reader.at();
-        let first_name = self.names.len();
+        let first_key = self.keys.len();
         self.check_depth()?;
         self.reader.require(b'{', "an object")?;
         if !self.reader.take(b'}') {
             loop {
-                self.member(place)?;
+                self.member(scope)?;
                 if self.reader.take(b'}') {
                     break;
                 }
                 self.reader.require(b',', "a comma or a closing brace")?;
             }
         }
-        self.check_names_are_unique(first_name)?;
-        self.names.truncate(first_name);
+        self.check_keys_are_unique(first_key)?;
+        self.keys.truncate(first_key);
         Ok(Value::Object(self.reader.since(start)))
     }
 
-    fn member(&mut self, place: Place) -> Result<(), Stop> {
+    fn member(&mut self, scope: Scope) -> Result<(), Stop> {
         if self.reader.peek() != b'"' {
-            return Err(self.reader.error("a name in double quotes").into());
+            return Err(self.reader.error("a key in double quotes").into());
         }
-        let name = self.reader.text()?;
-        let at = self.names.len();
-        self.names.push(name.decode());
-        self.path.push(Step::Name(at));
-        self.check_text(&name)?;
-        self.reader.require(b':', "a colon after the name")?;
-        let inner = match (place, &*self.names[at]) {
-            (Place::Activity, "metadata") => Place::Metadata,
-            (Place::Metadata, "processing") => Place::Processing,
-            _ => Place::Elsewhere,
+        let key = self.reader.text()?;
+        let at = self.keys.len();
+        self.keys.push(key.decode());
+        self.path.push(Step::Key(at));
+        self.check_text(&key)?;
+        self.reader.require(b':', "a colon after the key")?;
+        let inner = match (scope, &*self.keys[at]) {
+            (Scope::Activity, "metadata") => Scope::Metadata,
+            (Scope::Metadata, "processing") => Scope::Processing,
+            _ => Scope::Other,
         };
         let value = self.value(inner)?;
-        match place {
-            Place::Activity => self.activity_member(at, value)?,
-            Place::Processing => self.processing_member(at, &value)?,
-            Place::Metadata | Place::Elsewhere => {}
+        match scope {
+            Scope::Activity => self.activity_member(at, value)?,
+            Scope::Processing => self.processing_member(at, &value)?,
+            Scope::Metadata | Scope::Other => {}
         }
         self.path.pop();
         Ok(())
@@ -263,7 +237,7 @@ impl<'a, 'l> Parser<'a, 'l> {
         }
         for index in 0.. {
             self.path.push(Step::Index(index));
-            self.value(Place::Elsewhere)?;
+            self.value(Scope::Other)?;
             self.path.pop();
             if self.reader.take(b']') {
                 break;
@@ -292,13 +266,11 @@ impl<'a, 'l> Parser<'a, 'l> {
             )?,
             Some(NumberFault::OutOfRange) => self.fault(
                 Code::NumberRange,
-                "this number does not fit a double (RFC 7493): send it as a string",
+                "this number is outside the range of a double (RFC 7493): send it as a string",
             )?,
         }
         Ok(Value::Number)
     }
-
-    // The rules of every value.
 
     fn check_depth(&mut self) -> Result<(), Stop> {
         if self.path.len() < DEPTH_MAX {
@@ -316,24 +288,30 @@ impl<'a, 'l> Parser<'a, 'l> {
     fn check_text(&mut self, text: &Text<'a>) -> Result<(), Stop> {
         match text.fault() {
             None => Ok(()),
-            Some(TextFault::Nul) => self.fault(Code::Nul, "this text has a NUL character (\\u0000), which can't be stored: leave it out"),
-            Some(TextFault::LoneSurrogate) => self.fault(Code::LoneSurrogate, "this text has half of a surrogate pair, which is no character: send the whole pair, or UTF-8"),
+            Some(TextFault::Nul) => self.fault(
+                Code::Nul,
+                "this text contains a NUL character (\\u0000), which can't be stored: remove it",
+            ),
+            Some(TextFault::LoneSurrogate) => self.fault(
+                Code::LoneSurrogate,
+                "this text contains an unpaired surrogate, which is not a valid character: send the whole pair, or UTF-8",
+            ),
         }
     }
 
-    fn check_names_are_unique(&mut self, first: usize) -> Result<(), Stop> {
-        let names = &mut self.names[first..];
-        let repeated: Vec<usize> = if names.len() <= NAMES_COMPARED_PAIRWISE_MAX {
-            (1..names.len()).filter(|at| names[..*at].contains(&names[*at])).collect()
+    fn check_keys_are_unique(&mut self, first: usize) -> Result<(), Stop> {
+        let keys = &mut self.keys[first..];
+        let repeated: Vec<usize> = if keys.len() <= KEYS_COMPARED_PAIRWISE_MAX {
+            (1..keys.len()).filter(|at| keys[..*at].contains(&keys[*at])).collect()
         } else {
-            names.sort_unstable();
-            (1..names.len()).filter(|at| names[*at] == names[at - 1]).collect()
+            keys.sort_unstable();
+            (1..keys.len()).filter(|at| keys[*at] == keys[at - 1]).collect()
         };
         for at in repeated {
-            self.path.push(Step::Name(first + at));
+            self.path.push(Step::Key(first + at));
             self.fault(
                 Code::DuplicateName,
-                "this name stands more than once in its object: send it once",
+                "this key appears more than once in its object: send it once",
             )?;
             self.path.pop();
         }

@@ -1,4 +1,4 @@
-//! Dead letters in PostgreSQL: list, count, mark.
+//! Dead letters on PostgreSQL: list, count, mark.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ use trailpad_common::id::ActivityId;
 use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
-use super::{PostgresAdmin, away};
+use super::{PostgresAdmin, optional_timestamp, store_unavailable, timestamp};
 
 const OF_WORKSPACE: &str = "d.webhook_id IN (
     SELECT w.id FROM webhooks w JOIN projects p ON p.id = w.project_id
@@ -32,7 +32,7 @@ ORDER BY d.dead_at DESC, d.id DESC
 LIMIT $7
 ";
 
-/// A death after the replay is a new one, and stays open.
+/// Leaves a dead letter open that failed again after the replay was published.
 const REPLAY: &str = "
 WITH marked AS (UPDATE dead_letters SET replayed_at = $2
                 WHERE id = ANY ($1::uuid[]) AND dead_at <= $2 RETURNING id)
@@ -46,8 +46,8 @@ INSERT INTO dead_letter_actions (dead_letter_id, action, done_by, done_at)
 SELECT id, $3, $4, now() FROM marked
 ";
 
-/// Which dead letters: a condition for each thing that the filter names, so that an index is used
-/// where one serves. The numbers are those of [`Values`].
+/// Builds the `FROM` and `WHERE` clauses with a condition only for each field that the filter sets,
+/// so that PostgreSQL can use an index. The numbers are those of [`Values`].
 fn matching(filter: &DeadLetterFilter) -> String {
     let conditions = [
         (filter.id.is_some(), "d.id = $1"),
@@ -59,14 +59,14 @@ fn matching(filter: &DeadLetterFilter) -> String {
         (!filter.with_ended, OPEN),
     ];
     let mut sql = "FROM dead_letter_states d WHERE true".to_owned();
-    for (_, condition) in conditions.into_iter().filter(|(is_named, _)| *is_named) {
+    for (_, condition) in conditions.into_iter().filter(|(is_set, _)| *is_set) {
         sql.push_str(" AND ");
         sql.push_str(condition);
     }
     sql
 }
 
-/// The values of a filter, and how many letters are wanted.
+/// `$1` to `$7`: the values of a filter, and the limit.
 struct Values<'a> {
     id: Option<Uuid>,
     webhook: Option<Uuid>,
@@ -111,7 +111,8 @@ impl DeadLetterAdmin for PostgresAdmin {
         page: Page,
     ) -> Result<Vec<StoredDeadLetter>, AdminError> {
         let values = Values::of(filter, page.limit);
-        let (after_at, after_id) = page.after.map(|(at, id)| (at.to_datetime(), id.uuid())).unzip();
+        let (after_at, after_id) =
+            page.after.map(|cursor| (cursor.at.to_datetime(), cursor.id.uuid())).unzip();
         let mut parameters = values.parameters();
         parameters.extend([
             (&after_at as &(dyn ToSql + Sync), Type::TIMESTAMPTZ),
@@ -119,8 +120,9 @@ impl DeadLetterAdmin for PostgresAdmin {
             (&page.with_payload, Type::BOOL),
         ]);
         let sql = format!("SELECT {COLUMNS} {} {PAGE}", matching(filter));
-        let rows = self.client().await?.query_typed(&sql, &parameters).await.map_err(away)?;
-        Ok(rows.iter().map(archived).collect())
+        let rows =
+            self.client().await?.query_typed(&sql, &parameters).await.map_err(store_unavailable)?;
+        Ok(rows.iter().map(stored_dead_letter).collect())
     }
 
     async fn count_dead_letters(
@@ -129,8 +131,10 @@ impl DeadLetterAdmin for PostgresAdmin {
         count_max: u32,
     ) -> Result<u64, AdminError> {
         let sql = format!("SELECT count(*) FROM (SELECT {} LIMIT $7) found", matching(filter));
-        let (client, values) = (self.client().await?, Values::of(filter, count_max));
-        let row = client.query_typed_one(&sql, &values.parameters()).await.map_err(away)?;
+        let client = self.client().await?;
+        let values = Values::of(filter, count_max);
+        let row =
+            client.query_typed_one(&sql, &values.parameters()).await.map_err(store_unavailable)?;
         Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
     }
 
@@ -145,20 +149,20 @@ impl DeadLetterAdmin for PostgresAdmin {
             Action::Replay { published_at } => (REPLAY, published_at),
             Action::Discard => (DISCARD, Timestamp::now()),
         };
-        let (at, name) = (at.to_datetime(), action.as_str());
+        let at = at.to_datetime();
+        let name = action.as_str();
         let parameters = [
             (&ids as &(dyn ToSql + Sync), Type::UUID_ARRAY),
             (&at, Type::TIMESTAMPTZ),
             (&name, Type::TEXT),
             (&by, Type::TEXT),
         ];
-        self.client().await?.execute_typed(sql, &parameters).await.map_err(away)?;
+        self.client().await?.execute_typed(sql, &parameters).await.map_err(store_unavailable)?;
         Ok(())
     }
 }
 
-fn archived(row: &Row) -> StoredDeadLetter {
-    let instant = |column: &str| row.get::<_, Option<DateTime<Utc>>>(column).map(Timestamp::from);
+fn stored_dead_letter(row: &Row) -> StoredDeadLetter {
     StoredDeadLetter {
         id: row.get::<_, Uuid>("id").into(),
         webhook_id: row.get::<_, Option<Uuid>>("webhook_id").map(Into::into),
@@ -167,9 +171,9 @@ fn archived(row: &Row) -> StoredDeadLetter {
         reason: row.get("reason"),
         error: row.get("error"),
         attempts: u32::try_from(row.get::<_, i32>("attempts")).unwrap_or(0),
-        received_at: instant("received_at"),
+        received_at: optional_timestamp(row, "received_at"),
         traceparent: row.get("traceparent"),
-        dead_at: row.get::<_, DateTime<Utc>>("dead_at").into(),
+        dead_at: timestamp(row, "dead_at"),
         state: DeadLetterState::of(row.get("settled"), row.get("replayed"), row.get("discarded")),
         payload: row.get("payload"),
     }

@@ -1,4 +1,4 @@
-//! Administration on PostgreSQL: workspaces, members, projects and webhooks.
+//! The administration on PostgreSQL; this file holds workspaces, members and projects.
 
 mod activities;
 mod changes;
@@ -9,12 +9,13 @@ mod sign_in;
 mod webhooks;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Pool, Transaction};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 use trailpad_common::admin::{
-    ActivityFilter, Admin, AdminError, Member, NewWebhook, Project, Role, StoredActivity, Webhook,
-    Workspace,
+    ActivityFilter, Admin, AdminError, Conflict, Member, Missing, NewWebhook, Project, Role,
+    StoredActivity, Webhook, Workspace,
 };
 use trailpad_common::email::Email;
 use trailpad_common::id::{MemberId, ProjectId, WebhookId, WorkspaceId};
@@ -25,16 +26,15 @@ use uuid::Uuid;
 use super::connect::{Config, get};
 use super::error::unavailable;
 
-/// Enough for the pages of a dashboard; they are made when they are needed.
+/// Enough for the pages of a dashboard. Opened on demand.
 const CONNECTIONS: usize = 4;
 
-/// Administration in PostgreSQL.
 pub struct PostgresAdmin {
     pool: Pool,
 }
 
 impl PostgresAdmin {
-    /// Connects when it is first asked.
+    /// Connects when it is first used.
     pub fn new(config: &Config) -> Self {
         Self { pool: config.pool(CONNECTIONS) }
     }
@@ -52,36 +52,28 @@ impl Admin for PostgresAdmin {
         owner: &Email,
     ) -> Result<(Workspace, Member), AdminError> {
         let mut client = self.client().await?;
-        let transaction = client.transaction().await.map_err(away)?;
+        let transaction = client.transaction().await.map_err(store_unavailable)?;
         let id = WorkspaceId::generate().uuid();
         let sql = "INSERT INTO workspaces (id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING created_at";
         let parameters = [(&id as _, Type::UUID), (&name as _, Type::TEXT)];
-        let made = transaction.query_typed_opt(sql, &parameters).await.map_err(away)?;
-        let Some(made) = made else {
-            return Err(conflict(format!("there is a workspace named {name:?} already")));
+        let created =
+            transaction.query_typed_opt(sql, &parameters).await.map_err(store_unavailable)?;
+        let Some(created) = created else {
+            return Err(Conflict::WorkspaceName(name.to_owned()).into());
         };
         let member = insert_member(&transaction, id, owner, Role::Owner).await?;
-        transaction.commit().await.map_err(away)?;
-        let workspace =
-            Workspace { id: id.into(), name: name.to_owned(), created_at: at(&made, 0) };
-        Ok((workspace, member))
+        transaction.commit().await.map_err(store_unavailable)?;
+        let created_at = timestamp(&created, "created_at");
+        Ok((Workspace { id: id.into(), name: name.to_owned(), created_at }, member))
     }
 
     async fn workspace(&self, name: &str) -> Result<Workspace, AdminError> {
         let sql =
             "SELECT id, name, created_at FROM workspaces WHERE name = $1 AND ended_at IS NULL";
         let client = self.client().await?;
-        let found = client.query_typed_opt(sql, &[(&name, Type::TEXT)]).await.map_err(away)?;
-        let workspace = |row: Row| Workspace {
-            id: row.get::<_, Uuid>(0).into(),
-            name: row.get(1),
-            created_at: at(&row, 2),
-        };
-        found.map(workspace).ok_or_else(|| {
-            not_found(format!(
-                "there is no workspace named {name:?}: make it with `trailpad workspace create`"
-            ))
-        })
+        let found =
+            client.query_typed_opt(sql, &[(&name, Type::TEXT)]).await.map_err(store_unavailable)?;
+        found.as_ref().map(workspace).ok_or_else(|| Missing::Workspace(name.to_owned()).into())
     }
 
     async fn add_member(
@@ -91,9 +83,9 @@ impl Admin for PostgresAdmin {
         role: Role,
     ) -> Result<Member, AdminError> {
         let mut client = self.client().await?;
-        let transaction = client.transaction().await.map_err(away)?;
+        let transaction = client.transaction().await.map_err(store_unavailable)?;
         let member = insert_member(&transaction, workspace.uuid(), email, role).await?;
-        transaction.commit().await.map_err(away)?;
+        transaction.commit().await.map_err(store_unavailable)?;
         Ok(member)
     }
 
@@ -117,8 +109,10 @@ impl Admin for PostgresAdmin {
     async fn members(&self, workspace: WorkspaceId) -> Result<Vec<Member>, AdminError> {
         let sql = "SELECT id, email, role, created_at FROM members
                    WHERE workspace_id = $1 AND ended_at IS NULL ORDER BY email";
-        let (client, id) = (self.client().await?, workspace.uuid());
-        let rows = client.query_typed(sql, &[(&id, Type::UUID)]).await.map_err(away)?;
+        let client = self.client().await?;
+        let id = workspace.uuid();
+        let rows =
+            client.query_typed(sql, &[(&id, Type::UUID)]).await.map_err(store_unavailable)?;
         Ok(rows.iter().map(member).collect())
     }
 
@@ -129,14 +123,13 @@ impl Admin for PostgresAdmin {
     ) -> Result<Project, AdminError> {
         let sql = "INSERT INTO projects (id, workspace_id, name) VALUES ($1, $2, $3)
                    ON CONFLICT DO NOTHING RETURNING id, name, created_at";
-        let (id, workspace) = (ProjectId::generate().uuid(), workspace.uuid());
+        let id = ProjectId::generate().uuid();
+        let workspace = workspace.uuid();
         let parameters =
             [(&id as _, Type::UUID), (&workspace as _, Type::UUID), (&name as _, Type::TEXT)];
         let client = self.client().await?;
-        let made = client.query_typed_opt(sql, &parameters).await.map_err(away)?;
-        made.as_ref()
-            .map(project)
-            .ok_or_else(|| conflict(format!("there is a project named {name:?} already")))
+        let created = client.query_typed_opt(sql, &parameters).await.map_err(store_unavailable)?;
+        created.as_ref().map(project).ok_or_else(|| Conflict::ProjectName(name.to_owned()).into())
     }
 
     async fn rename_project(
@@ -151,8 +144,10 @@ impl Admin for PostgresAdmin {
     async fn projects(&self, workspace: WorkspaceId) -> Result<Vec<Project>, AdminError> {
         let sql = "SELECT id, name, created_at FROM projects
                    WHERE workspace_id = $1 AND ended_at IS NULL ORDER BY name";
-        let (client, id) = (self.client().await?, workspace.uuid());
-        let rows = client.query_typed(sql, &[(&id, Type::UUID)]).await.map_err(away)?;
+        let client = self.client().await?;
+        let id = workspace.uuid();
+        let rows =
+            client.query_typed(sql, &[(&id, Type::UUID)]).await.map_err(store_unavailable)?;
         Ok(rows.iter().map(project).collect())
     }
 
@@ -165,7 +160,7 @@ impl Admin for PostgresAdmin {
     }
 
     async fn webhook(&self, id: WebhookId) -> Result<Webhook, AdminError> {
-        webhooks::one(&self.client().await?, id).await
+        webhooks::find(&self.client().await?, id).await
     }
 
     async fn rename_webhook(&self, id: WebhookId, name: &str) -> Result<(), AdminError> {
@@ -202,42 +197,53 @@ async fn insert_member(
                ON CONFLICT (workspace_id, email) DO UPDATE SET ended_at = NULL, role = excluded.role
                WHERE members.ended_at IS NOT NULL
                RETURNING id, email, role, created_at";
-    let (id, address, role) = (MemberId::generate().uuid(), email.as_str(), role.as_str());
+    let id = MemberId::generate().uuid();
+    let address = email.as_str();
+    let role = role.as_str();
     let parameters = [
         (&id as _, Type::UUID),
         (&workspace_id as _, Type::UUID),
         (&address as _, Type::TEXT),
         (&role as _, Type::TEXT),
     ];
-    let made = transaction.query_typed_opt(sql, &parameters).await.map_err(away)?;
-    made.as_ref().map(member).ok_or_else(|| conflict(format!("{email} is a member already")))
+    let inserted =
+        transaction.query_typed_opt(sql, &parameters).await.map_err(store_unavailable)?;
+    inserted.as_ref().map(member).ok_or_else(|| Conflict::AlreadyMember(email.clone()).into())
+}
+
+fn workspace(row: &Row) -> Workspace {
+    Workspace {
+        id: row.get::<_, Uuid>("id").into(),
+        name: row.get("name"),
+        created_at: timestamp(row, "created_at"),
+    }
 }
 
 fn member(row: &Row) -> Member {
     Member {
-        id: row.get::<_, Uuid>(0).into(),
-        email: Email::folded(row.get(1)),
-        role: Role::named(row.get(2)).unwrap_or(Role::Member),
-        created_at: at(row, 3),
+        id: row.get::<_, Uuid>("id").into(),
+        email: Email::folded(row.get("email")),
+        role: row.get::<_, &str>("role").parse().unwrap_or(Role::Member),
+        created_at: timestamp(row, "created_at"),
     }
 }
 
 fn project(row: &Row) -> Project {
-    Project { id: row.get::<_, Uuid>(0).into(), name: row.get(1), created_at: at(row, 2) }
+    Project {
+        id: row.get::<_, Uuid>("id").into(),
+        name: row.get("name"),
+        created_at: timestamp(row, "created_at"),
+    }
 }
 
-fn at(row: &Row, column: usize) -> Timestamp {
-    row.get::<_, chrono::DateTime<chrono::Utc>>(column).into()
+fn timestamp(row: &Row, column: &str) -> Timestamp {
+    row.get::<_, DateTime<Utc>>(column).into()
 }
 
-fn away(error: Error) -> AdminError {
+fn optional_timestamp(row: &Row, column: &str) -> Option<Timestamp> {
+    row.get::<_, Option<DateTime<Utc>>>(column).map(Into::into)
+}
+
+fn store_unavailable(error: Error) -> AdminError {
     unavailable(&error).into()
-}
-
-fn conflict(sentence: String) -> AdminError {
-    AdminError::Conflict(sentence)
-}
-
-fn not_found(sentence: String) -> AdminError {
-    AdminError::NotFound(sentence)
 }

@@ -3,18 +3,19 @@
 use async_trait::async_trait;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use trailpad_common::admin::{AdminError, Identity, Role, SignIn};
+use trailpad_common::admin::{AdminError, Identity, Missing, Role, SignIn};
 use trailpad_common::email::Email;
 use trailpad_common::id::{MemberId, WorkspaceId};
 use trailpad_common::secret::SecretHash;
 use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
-use super::{PostgresAdmin, away, not_found};
+use super::{PostgresAdmin, store_unavailable};
 
-/// Of one who is `found`.
-const PERSON: &str = "
-SELECT k.id, k.name, m.id, m.email, m.role, m.password_hash IS NOT NULL, found.by_link
+/// Reads the member of the only row of `found`.
+const IDENTITY: &str = "
+SELECT k.id AS workspace_id, k.name AS workspace, m.id AS member_id, m.email, m.role,
+       m.password_hash IS NOT NULL AS has_password, found.by_link
 FROM found
 JOIN members m ON m.id = found.member_id
 JOIN workspaces k ON k.id = m.workspace_id
@@ -30,8 +31,8 @@ WITH invited AS (
 INSERT INTO invitations (link_hash, member_id, valid_until) SELECT $3, id, $4 FROM invited
 ";
 
-/// One statement, so that a link opens one session though two use it at once.
-const USE: &str = "
+/// A single statement, so that two concurrent uses of a link begin only one session.
+const USE_INVITATION: &str = "
 WITH used AS (DELETE FROM invitations WHERE link_hash = $1 AND valid_until > now() RETURNING member_id),
 old AS (DELETE FROM sessions WHERE valid_until < now())
 INSERT INTO sessions (session_hash, member_id, valid_until, by_link)
@@ -50,8 +51,8 @@ kept AS (UPDATE sessions SET by_link = false WHERE session_hash = $3)
 DELETE FROM sessions WHERE member_id = $1 AND session_hash <> $3
 ";
 
-/// Old sessions go when a new one comes.
-const BEGIN: &str = "
+/// Also deletes expired sessions.
+const BEGIN_SESSION: &str = "
 WITH old AS (DELETE FROM sessions WHERE valid_until < now())
 INSERT INTO sessions (session_hash, member_id, valid_until) VALUES ($1, $2, $3)
 ";
@@ -65,17 +66,24 @@ impl SignIn for PostgresAdmin {
         link: SecretHash,
         valid_until: Timestamp,
     ) -> Result<(), AdminError> {
-        let (workspace, address) = (workspace.uuid(), email.as_str());
-        let (until, link) = (valid_until.to_datetime(), link.as_bytes());
+        let workspace = workspace.uuid();
+        let address = email.as_str();
+        let link = link.as_bytes();
+        let until = valid_until.to_datetime();
         let parameters = [
             (&workspace as _, Type::UUID),
             (&address as _, Type::TEXT),
             (&link as _, Type::BYTEA),
             (&until as _, Type::TIMESTAMPTZ),
         ];
-        let made = self.client().await?.execute_typed(INVITE, &parameters).await.map_err(away)?;
-        match made {
-            0 => Err(not_found(format!("{email} is no member of the workspace"))),
+        let invited = self
+            .client()
+            .await?
+            .execute_typed(INVITE, &parameters)
+            .await
+            .map_err(store_unavailable)?;
+        match invited {
+            0 => Err(Missing::Member(email.clone()).into()),
             _ => Ok(()),
         }
     }
@@ -85,9 +93,9 @@ impl SignIn for PostgresAdmin {
             "WITH found AS (
                  SELECT member_id, true AS by_link FROM invitations
                  WHERE link_hash = $1 AND valid_until > now()
-             ) {PERSON}"
+             ) {IDENTITY}"
         );
-        self.person(&sql, link).await
+        self.identity(&sql, link).await
     }
 
     async fn use_invitation(
@@ -96,22 +104,36 @@ impl SignIn for PostgresAdmin {
         session: SecretHash,
         valid_until: Timestamp,
     ) -> Result<bool, AdminError> {
-        let (link, session, until) =
-            (link.as_bytes(), session.as_bytes(), valid_until.to_datetime());
+        let link = link.as_bytes();
+        let session = session.as_bytes();
+        let until = valid_until.to_datetime();
         let parameters = [
             (&link as _, Type::BYTEA),
             (&session as _, Type::BYTEA),
             (&until as _, Type::TIMESTAMPTZ),
         ];
-        let made = self.client().await?.execute_typed(USE, &parameters).await.map_err(away)?;
-        Ok(made > 0)
+        let begun = self
+            .client()
+            .await?
+            .execute_typed(USE_INVITATION, &parameters)
+            .await
+            .map_err(store_unavailable)?;
+        Ok(begun > 0)
     }
 
     async fn passwords(&self, email: &Email) -> Result<Vec<(MemberId, String)>, AdminError> {
         let address = email.as_str();
         let parameters = [(&address as _, Type::TEXT)];
-        let rows = self.client().await?.query_typed(PASSWORDS, &parameters).await.map_err(away)?;
-        Ok(rows.iter().map(|row| (row.get::<_, Uuid>(0).into(), row.get(1))).collect())
+        let rows = self
+            .client()
+            .await?
+            .query_typed(PASSWORDS, &parameters)
+            .await
+            .map_err(store_unavailable)?;
+        Ok(rows
+            .iter()
+            .map(|row| (row.get::<_, Uuid>("id").into(), row.get("password_hash")))
+            .collect())
     }
 
     async fn set_password(
@@ -120,13 +142,18 @@ impl SignIn for PostgresAdmin {
         password_hash: &str,
         kept_session: SecretHash,
     ) -> Result<(), AdminError> {
-        let (member, session) = (member.uuid(), kept_session.as_bytes());
+        let member = member.uuid();
+        let session = kept_session.as_bytes();
         let parameters = [
             (&member as _, Type::UUID),
             (&password_hash as _, Type::TEXT),
             (&session as _, Type::BYTEA),
         ];
-        self.client().await?.execute_typed(SET_PASSWORD, &parameters).await.map_err(away)?;
+        self.client()
+            .await?
+            .execute_typed(SET_PASSWORD, &parameters)
+            .await
+            .map_err(store_unavailable)?;
         Ok(())
     }
 
@@ -136,14 +163,19 @@ impl SignIn for PostgresAdmin {
         session: SecretHash,
         valid_until: Timestamp,
     ) -> Result<(), AdminError> {
-        let (session, member, until) =
-            (session.as_bytes(), member.uuid(), valid_until.to_datetime());
+        let session = session.as_bytes();
+        let member = member.uuid();
+        let until = valid_until.to_datetime();
         let parameters = [
             (&session as _, Type::BYTEA),
             (&member as _, Type::UUID),
             (&until as _, Type::TIMESTAMPTZ),
         ];
-        self.client().await?.execute_typed(BEGIN, &parameters).await.map_err(away)?;
+        self.client()
+            .await?
+            .execute_typed(BEGIN_SESSION, &parameters)
+            .await
+            .map_err(store_unavailable)?;
         Ok(())
     }
 
@@ -152,36 +184,42 @@ impl SignIn for PostgresAdmin {
             "WITH found AS (
                  SELECT member_id, by_link FROM sessions
                  WHERE session_hash = $1 AND valid_until > now()
-             ) {PERSON}"
+             ) {IDENTITY}"
         );
-        self.person(&sql, session).await
+        self.identity(&sql, session).await
     }
 
     async fn end_session(&self, session: SecretHash) -> Result<(), AdminError> {
-        let (sql, hash) = ("DELETE FROM sessions WHERE session_hash = $1", session.as_bytes());
+        let sql = "DELETE FROM sessions WHERE session_hash = $1";
+        let hash = session.as_bytes();
         let parameters = [(&hash as _, Type::BYTEA)];
-        self.client().await?.execute_typed(sql, &parameters).await.map_err(away)?;
+        self.client().await?.execute_typed(sql, &parameters).await.map_err(store_unavailable)?;
         Ok(())
     }
 }
 
 impl PostgresAdmin {
-    async fn person(&self, sql: &str, hash: SecretHash) -> Result<Option<Identity>, AdminError> {
+    async fn identity(&self, sql: &str, hash: SecretHash) -> Result<Option<Identity>, AdminError> {
         let hash = hash.as_bytes();
         let parameters = [(&hash as _, Type::BYTEA)];
-        let row = self.client().await?.query_typed_opt(sql, &parameters).await.map_err(away)?;
-        Ok(row.as_ref().map(person))
+        let row = self
+            .client()
+            .await?
+            .query_typed_opt(sql, &parameters)
+            .await
+            .map_err(store_unavailable)?;
+        Ok(row.as_ref().map(identity))
     }
 }
 
-fn person(row: &Row) -> Identity {
+fn identity(row: &Row) -> Identity {
     Identity {
-        workspace_id: row.get::<_, Uuid>(0).into(),
-        workspace: row.get(1),
-        member_id: row.get::<_, Uuid>(2).into(),
-        email: Email::folded(row.get(3)),
-        role: Role::named(row.get(4)).unwrap_or(Role::Member),
-        has_password: row.get(5),
-        by_link: row.get(6),
+        workspace_id: row.get::<_, Uuid>("workspace_id").into(),
+        workspace: row.get("workspace"),
+        member_id: row.get::<_, Uuid>("member_id").into(),
+        email: Email::folded(row.get("email")),
+        role: row.get::<_, &str>("role").parse().unwrap_or(Role::Member),
+        has_password: row.get("has_password"),
+        by_link: row.get("by_link"),
     }
 }

@@ -1,10 +1,10 @@
-//! What arrived, in a file: activities in pages, traffic, refused requests.
+//! Activities in pages, traffic and rejected requests on SQLite.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
 use trailpad_common::admin::{
-    ActivityQueries, ActivityQuery, ActivityScope, AdminError, ListedActivity, StoredActivity,
-    Traffic,
+    ActivityQueries, ActivityQuery, ActivityScope, AdminError, ListedActivity, Missing,
+    StoredActivity, Traffic,
 };
 use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
@@ -13,12 +13,12 @@ use trailpad_common::timestamp::Timestamp;
 use trailpad_common::traffic::{Counts, REJECTED_KEPT, RejectedRequest, TrafficLog, span_of};
 use uuid::Uuid;
 
-use super::lists::{ACTIVITY_COLUMNS, BEGINNING, activity, all};
-use super::{SqliteAdmin, away, micros, not_found};
+use super::lists::{ACTIVITY_COLUMNS, BEGINNING, activity, all, optional_timestamp, timestamp};
+use super::{SqliteAdmin, micros, store_unavailable};
 use crate::sqlite::error::unavailable;
 
 const LISTED_COLUMNS: &str = r#"
-a.id, a.project_id, a.member_id, m.email, a.title, a."trigger", a.event, a.start_time,
+a.id, a.project_id, a.member_id, m.email AS member_email, a.title, a."trigger", a.event, a.start_time,
 a.external_id, a.received_at
 "#;
 
@@ -28,15 +28,16 @@ JOIN members m ON m.id = a.member_id
 JOIN projects p ON p.id = a.project_id AND p.workspace_id = :workspace
 ";
 
-/// One upper bound alone: of two, SQLite may seek to the wrong one.
+/// A single upper bound: given two, SQLite may seek to the wrong one.
 const PAGE: &str = "
 AND a.received_at >= :from AND (a.received_at, a.id) < (:after_at, :after_id)
 ORDER BY a.received_at DESC, a.id DESC LIMIT :limit
 ";
 
-const LAST: &str = "
-SELECT w.id, (SELECT a.received_at FROM activities a WHERE a.webhook_id = w.id
-              ORDER BY a.received_at DESC, a.id DESC LIMIT 1)
+const LAST_ACTIVITIES: &str = "
+SELECT w.id AS webhook_id,
+       (SELECT a.received_at FROM activities a WHERE a.webhook_id = w.id
+        ORDER BY a.received_at DESC, a.id DESC LIMIT 1) AS received_at
 FROM webhooks w
 JOIN projects p ON p.id = w.project_id AND p.workspace_id = ?1
 ";
@@ -50,7 +51,7 @@ WHERE w.id = ?2
 ORDER BY t.span
 ";
 
-const ADD: &str = "
+const ADD_COUNTS: &str = "
 INSERT INTO webhook_traffic (webhook_id, span, accepted, refused, stored, dead)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 ON CONFLICT (webhook_id, span) DO UPDATE
@@ -58,10 +59,10 @@ SET accepted = accepted + excluded.accepted, refused = refused + excluded.refuse
     stored = stored + excluded.stored, dead = dead + excluded.dead
 ";
 
-const FORGET_REFUSED: &str = "
+const TRIM_REJECTED: &str = "
 DELETE FROM refused_requests WHERE webhook_id = ?1 AND id <= (
-    SELECT k.id FROM refused_requests k WHERE k.webhook_id = ?1
-    ORDER BY k.id DESC LIMIT 1 OFFSET ?2)
+    SELECT o.id FROM refused_requests o WHERE o.webhook_id = ?1
+    ORDER BY o.id DESC LIMIT 1 OFFSET ?2)
 ";
 
 #[async_trait]
@@ -69,8 +70,8 @@ impl ActivityQueries for SqliteAdmin {
     async fn page(&self, query: &ActivityQuery) -> Result<Vec<ListedActivity>, AdminError> {
         let (column, keys) = self.read(|connection| keys_of(connection, query))?;
         let mut rows = Vec::new();
-        // Each key's own newest rows come out of an index in order; others get the connection
-        // between them.
+        // An index returns the newest rows of each key in order. Between the keys, other tasks may
+        // use the connection.
         for key in keys {
             rows.extend(self.read(|connection| page_of(connection, column, key, query))?);
         }
@@ -87,21 +88,23 @@ impl ActivityQueries for SqliteAdmin {
         let sql = format!("SELECT {ACTIVITY_COLUMNS} {OF_WORKSPACE} WHERE a.id = :id");
         let values = named_params! { ":workspace": workspace_id.uuid(), ":id": id.uuid() };
         let found = self.read(|connection| {
-            connection.query_row(&sql, values, activity).optional().map_err(away)
+            connection.query_row(&sql, values, activity).optional().map_err(store_unavailable)
         })?;
-        found.ok_or_else(|| not_found(format!("there is no activity {id}")))
+        found.ok_or_else(|| Missing::Activity(id).into())
     }
 
     async fn last_activities(
         &self,
         workspace_id: WorkspaceId,
     ) -> Result<Vec<(WebhookId, Timestamp)>, AdminError> {
-        let read =
-            |row: &Row<'_>| Ok((row.get::<_, Uuid>(0)?.into(), row.get::<_, Option<i64>>(1)?));
-        let found = self.read(|connection| all(connection, LAST, [workspace_id.uuid()], read))?;
+        let read = |row: &Row<'_>| {
+            let webhook_id = WebhookId::from(row.get::<_, Uuid>("webhook_id")?);
+            let received_at = optional_timestamp(row, "received_at")?;
+            Ok(received_at.map(|received_at| (webhook_id, received_at)))
+        };
         let last =
-            |(id, at): (WebhookId, Option<i64>)| Some((id, Timestamp::from_unix_micros(at?)));
-        Ok(found.into_iter().filter_map(last).collect())
+            self.read(|connection| all(connection, LAST_ACTIVITIES, [workspace_id.uuid()], read))?;
+        Ok(last.into_iter().flatten().collect())
     }
 
     async fn traffic(
@@ -127,14 +130,14 @@ impl ActivityQueries for SqliteAdmin {
         let sql = "SELECT at, problem FROM refused_requests WHERE webhook_id = ?1
                    ORDER BY id DESC LIMIT ?2";
         let read = |row: &Row<'_>| {
-            let at = Timestamp::from_unix_micros(row.get(0)?);
-            Ok(RejectedRequest { webhook_id, at, problem: row.get(1)? })
+            let at = timestamp(row, "at")?;
+            Ok(RejectedRequest { webhook_id, at, problem: row.get("problem")? })
         };
         self.read(|connection| all(connection, sql, params![webhook_id.uuid(), limit], read))
     }
 }
 
-/// The column of a scope, and the values of it.
+/// Returns the column of the query's scope, and the values of that column to search for.
 fn keys_of(
     connection: &Connection,
     query: &ActivityQuery,
@@ -157,7 +160,7 @@ fn page_of(
     query: &ActivityQuery,
 ) -> Result<Vec<ListedActivity>, AdminError> {
     let sql = format!("SELECT {LISTED_COLUMNS} {OF_WORKSPACE} WHERE a.{column} = :key {PAGE}");
-    let after = query.after.map_or(BEGINNING, |(at, id)| (micros(at), id.uuid()));
+    let after = query.after.map_or(BEGINNING, |cursor| (micros(cursor.at), cursor.id.uuid()));
     let until = query.until.map_or(BEGINNING, |until| (micros(until), Uuid::nil()));
     let (after_at, after_id) = after.min(until);
     let values = named_params! {
@@ -168,33 +171,35 @@ fn page_of(
         ":after_id": after_id,
         ":limit": query.limit,
     };
-    all(connection, &sql, values, listed)
+    all(connection, &sql, values, listed_activity)
 }
 
-fn listed(row: &Row<'_>) -> rusqlite::Result<ListedActivity> {
+fn listed_activity(row: &Row<'_>) -> rusqlite::Result<ListedActivity> {
     Ok(ListedActivity {
-        id: row.get::<_, Uuid>(0)?.into(),
-        project_id: row.get::<_, Uuid>(1)?.into(),
-        member_id: row.get::<_, Uuid>(2)?.into(),
-        member_email: Email::folded(row.get_ref(3)?.as_str()?),
-        title: row.get(4)?,
-        trigger: row.get(5)?,
-        event: row.get(6)?,
-        start_time: Timestamp::from_unix_micros(row.get(7)?),
-        external_id: row.get(8)?,
-        received_at: Timestamp::from_unix_micros(row.get(9)?),
+        id: row.get::<_, Uuid>("id")?.into(),
+        project_id: row.get::<_, Uuid>("project_id")?.into(),
+        member_id: row.get::<_, Uuid>("member_id")?.into(),
+        member_email: Email::folded(row.get_ref("member_email")?.as_str()?),
+        title: row.get("title")?,
+        trigger: row.get("trigger")?,
+        event: row.get("event")?,
+        start_time: timestamp(row, "start_time")?,
+        external_id: row.get("external_id")?,
+        received_at: timestamp(row, "received_at")?,
     })
 }
 
 fn traffic(row: &Row<'_>) -> rusqlite::Result<Traffic> {
-    let counts = Counts {
-        accepted: row.get(2)?,
-        refused: row.get(3)?,
-        stored: row.get(4)?,
-        dead: row.get(5)?,
-    };
-    let span = Timestamp::from_unix_micros(row.get(1)?);
-    Ok(Traffic { webhook_id: row.get::<_, Uuid>(0)?.into(), span, counts })
+    Ok(Traffic {
+        webhook_id: row.get::<_, Uuid>("webhook_id")?.into(),
+        span: timestamp(row, "span")?,
+        counts: Counts {
+            accepted: row.get("accepted")?,
+            refused: row.get("refused")?,
+            stored: row.get("stored")?,
+            dead: row.get("dead")?,
+        },
+    })
 }
 
 #[async_trait]
@@ -207,8 +212,8 @@ impl TrafficLog for SqliteAdmin {
     ) -> Result<(), Unavailable> {
         let written = self.database.with(|connection| {
             let transaction = connection.transaction()?;
-            counts.iter().try_for_each(|(id, counts)| add(&transaction, at, *id, counts))?;
-            refused.iter().try_for_each(|refused| keep(&transaction, refused))?;
+            counts.iter().try_for_each(|(id, counts)| add_counts(&transaction, at, *id, counts))?;
+            refused.iter().try_for_each(|refused| insert_rejected(&transaction, refused))?;
             transaction.commit()
         });
         written.map_err(|error| unavailable(&error))
@@ -216,12 +221,12 @@ impl TrafficLog for SqliteAdmin {
 
     async fn forget(&self, before: Timestamp) -> Result<(), Unavailable> {
         let sql = "DELETE FROM webhook_traffic WHERE span < ?1";
-        let forgotten = self.database.with(|connection| connection.execute(sql, [micros(before)]));
-        forgotten.map(|_| ()).map_err(|error| unavailable(&error))
+        let deleted = self.database.with(|connection| connection.execute(sql, [micros(before)]));
+        deleted.map(|_| ()).map_err(|error| unavailable(&error))
     }
 }
 
-fn add(
+fn add_counts(
     transaction: &Transaction<'_>,
     at: Timestamp,
     webhook: WebhookId,
@@ -229,14 +234,18 @@ fn add(
 ) -> rusqlite::Result<()> {
     let Counts { accepted, refused, stored, dead } = *counts;
     let values = params![webhook.uuid(), micros(span_of(at)), accepted, refused, stored, dead];
-    transaction.prepare_cached(ADD)?.execute(values)?;
+    transaction.prepare_cached(ADD_COUNTS)?.execute(values)?;
     Ok(())
 }
 
-fn keep(transaction: &Transaction<'_>, refused: &RejectedRequest) -> rusqlite::Result<()> {
+fn insert_rejected(
+    transaction: &Transaction<'_>,
+    refused: &RejectedRequest,
+) -> rusqlite::Result<()> {
     let sql = "INSERT INTO refused_requests (webhook_id, at, problem) VALUES (?1, ?2, ?3)";
-    let (webhook, at) = (refused.webhook_id.uuid(), micros(refused.at));
+    let webhook = refused.webhook_id.uuid();
+    let at = micros(refused.at);
     transaction.prepare_cached(sql)?.execute(params![webhook, at, refused.problem])?;
-    transaction.prepare_cached(FORGET_REFUSED)?.execute(params![webhook, REJECTED_KEPT])?;
+    transaction.prepare_cached(TRIM_REJECTED)?.execute(params![webhook, REJECTED_KEPT])?;
     Ok(())
 }

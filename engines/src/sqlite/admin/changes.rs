@@ -1,23 +1,23 @@
-//! Changes of what is there: names and roles.
+//! Changes of names and roles.
 
 use rusqlite::{OptionalExtension, Transaction, params};
-use trailpad_common::admin::{AdminError, Role};
+use trailpad_common::admin::{AdminError, Conflict, Missing, Role};
 use trailpad_common::email::Email;
 use trailpad_common::id::{ProjectId, WebhookId, WorkspaceId};
 use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
-use super::{away, conflict, execute, micros, not_found, webhooks};
+use super::{execute, micros, store_unavailable, webhooks};
 
 pub(super) fn rename_workspace(
     transaction: &Transaction<'_>,
     workspace: WorkspaceId,
     name: &str,
 ) -> Result<(), AdminError> {
-    // `OR IGNORE` leaves a name that is taken with whom it belongs to.
+    // `OR IGNORE` updates no row if another workspace has the name.
     let sql = "UPDATE OR IGNORE workspaces SET name = ?2 WHERE id = ?1";
     match execute(transaction, sql, params![workspace.uuid(), name])? {
-        0 => Err(taken(name)),
+        0 => Err(Conflict::WorkspaceName(name.to_owned()).into()),
         _ => Ok(()),
     }
 }
@@ -30,12 +30,12 @@ pub(super) fn rename_project(
 ) -> Result<(), AdminError> {
     let values = params![id.uuid(), workspace.uuid()];
     let sql = "SELECT EXISTS (SELECT 1 FROM projects WHERE id = ?1 AND workspace_id = ?2)";
-    if !transaction.query_row(sql, values, |row| row.get(0)).map_err(away)? {
-        return Err(not_found("the workspace has no such project".into()));
+    if !transaction.query_row(sql, values, |row| row.get(0)).map_err(store_unavailable)? {
+        return Err(Missing::ProjectId.into());
     }
     let sql = "UPDATE OR IGNORE projects SET name = ?2 WHERE id = ?1";
     match execute(transaction, sql, params![id.uuid(), name])? {
-        0 => Err(taken(name)),
+        0 => Err(Conflict::ProjectName(name.to_owned()).into()),
         _ => Ok(()),
     }
 }
@@ -46,10 +46,10 @@ pub(super) fn rename_webhook(
     name: &str,
 ) -> Result<(), AdminError> {
     execute(transaction, "UPDATE webhooks SET name = ?2 WHERE id = ?1", params![id.uuid(), name])?;
-    webhooks::one(transaction, id).map(|_| ())
+    webhooks::find(transaction, id).map(|_| ())
 }
 
-/// Gives a member another role, or, without one, ends the membership.
+/// Changes the role of a member; `None` ends the membership.
 pub(super) fn set_role(
     transaction: &Transaction<'_>,
     workspace: WorkspaceId,
@@ -57,17 +57,17 @@ pub(super) fn set_role(
     role: Option<Role>,
 ) -> Result<(), AdminError> {
     let sql = "SELECT id, NOT EXISTS (SELECT 1 FROM members o WHERE o.workspace_id = ?1
-                   AND o.role = 'owner' AND o.ended_at IS NULL AND o.id <> m.id)
+                   AND o.role = 'owner' AND o.ended_at IS NULL AND o.id <> m.id) AS no_other_owner
                FROM members m WHERE workspace_id = ?1 AND email = ?2 AND ended_at IS NULL";
-    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Uuid>(0)?, row.get::<_, bool>(1)?));
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok((row.get::<_, Uuid>("id")?, row.get::<_, bool>("no_other_owner")?))
+    };
     let found = transaction.query_row(sql, params![workspace.uuid(), email.as_str()], read);
-    let Some((id, no_other_owner)) = found.optional().map_err(away)? else {
-        return Err(not_found(format!("{email} is no member of the workspace")));
+    let Some((id, no_other_owner)) = found.optional().map_err(store_unavailable)? else {
+        return Err(Missing::Member(email.clone()).into());
     };
     if role != Some(Role::Owner) && no_other_owner {
-        return Err(conflict(format!(
-            "{email} is the workspace's only owner: make somebody else an owner first"
-        )));
+        return Err(Conflict::OnlyOwner(email.clone()).into());
     }
     match role {
         Some(role) => {
@@ -75,7 +75,7 @@ pub(super) fn set_role(
             execute(transaction, sql, params![id, role.as_str()])?;
         }
         None => {
-            // Who comes back is invited anew.
+            // A member who returns needs a new invitation.
             let sql = "UPDATE members SET ended_at = ?2, password_hash = NULL WHERE id = ?1";
             execute(transaction, sql, params![id, micros(Timestamp::now())])?;
             execute(transaction, "DELETE FROM sessions WHERE member_id = ?1", [id])?;
@@ -83,8 +83,4 @@ pub(super) fn set_role(
         }
     }
     Ok(())
-}
-
-fn taken(name: &str) -> AdminError {
-    conflict(format!("{name:?} is taken already"))
 }

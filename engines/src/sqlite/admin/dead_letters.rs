@@ -1,4 +1,4 @@
-//! Dead letters in a file: list, count, mark.
+//! Dead letters on SQLite: list, count, mark.
 
 use async_trait::async_trait;
 use rusqlite::{Row, ToSql, params};
@@ -10,7 +10,8 @@ use trailpad_common::id::ActivityId;
 use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
-use super::{SqliteAdmin, away, execute, micros};
+use super::lists::{optional_timestamp, timestamp};
+use super::{SqliteAdmin, execute, micros, store_unavailable};
 
 const OF_WORKSPACE: &str = "d.webhook_id IN (
     SELECT w.id FROM webhooks w JOIN projects p ON p.id = w.project_id
@@ -20,8 +21,9 @@ const OPEN: &str = "d.replayed_at IS NULL AND d.discarded_at IS NULL AND NOT d.s
 
 const COLUMNS: &str = "
 d.id, d.webhook_id, d.external_id, d.member_email, d.reason, d.error, d.attempts, d.received_at,
-d.traceparent, d.dead_at, d.replayed_at IS NOT NULL, d.discarded_at IS NOT NULL, d.settled,
-CASE WHEN :with_payload THEN d.payload END
+d.traceparent, d.dead_at, d.replayed_at IS NOT NULL AS replayed,
+d.discarded_at IS NOT NULL AS discarded, d.settled,
+CASE WHEN :with_payload THEN d.payload END AS payload
 ";
 
 const PAGE: &str = "
@@ -30,14 +32,16 @@ ORDER BY d.dead_at DESC, d.id DESC
 LIMIT :limit
 ";
 
-/// A death after the replay is a new one, and stays open.
+/// Leaves a dead letter open that failed again after the replay was published.
 const REPLAY: &str = "UPDATE dead_letters SET replayed_at = ?2 WHERE id = ?1 AND dead_at <= ?2";
 const DISCARD: &str = "UPDATE dead_letters SET discarded_at = ?2 WHERE id = ?1";
 const RECORD: &str = "INSERT INTO dead_letter_actions (dead_letter_id, action, done_by, done_at)
                       VALUES (?1, ?2, ?3, ?4)";
 
-/// Which dead letters: a condition for each thing that a filter names, because a statement is
-/// planned before its values are known, and one that covers every case would use no index.
+/// The `FROM` and `WHERE` clauses of a filter, and their values.
+///
+/// They hold a condition only for each field that the filter sets: SQLite plans a statement before
+/// it knows the values, and a statement that covers every case would use no index.
 struct Matching<'a> {
     sql: String,
     values: Vec<(&'static str, Box<dyn ToSql + 'a>)>,
@@ -76,8 +80,9 @@ impl DeadLetterAdmin for SqliteAdmin {
         filter: &DeadLetterFilter,
         page: Page,
     ) -> Result<Vec<StoredDeadLetter>, AdminError> {
-        let (after_at, after_id) =
-            page.after.map_or((i64::MAX, Uuid::max()), |(at, id)| (micros(at), id.uuid()));
+        let (after_at, after_id) = page
+            .after
+            .map_or((i64::MAX, Uuid::max()), |cursor| (micros(cursor.at), cursor.id.uuid()));
         self.read(|connection| {
             let Matching { sql, mut values } = Matching::of(filter);
             values.extend([
@@ -87,9 +92,10 @@ impl DeadLetterAdmin for SqliteAdmin {
                 (":limit", Box::new(page.limit)),
             ]);
             let sql = format!("SELECT {COLUMNS} {sql} {PAGE}");
-            let mut statement = connection.prepare_cached(&sql).map_err(away)?;
-            let rows = statement.query_map(&values[..], archived).map_err(away)?;
-            rows.collect::<rusqlite::Result<_>>().map_err(away)
+            let mut statement = connection.prepare_cached(&sql).map_err(store_unavailable)?;
+            let rows =
+                statement.query_map(&values[..], stored_dead_letter).map_err(store_unavailable)?;
+            rows.collect::<rusqlite::Result<_>>().map_err(store_unavailable)
         })
     }
 
@@ -103,7 +109,7 @@ impl DeadLetterAdmin for SqliteAdmin {
             values.push((":limit", Box::new(count_max)));
             let sql = format!("SELECT count(*) FROM (SELECT 1 {sql} LIMIT :limit)");
             let count = connection.query_row(&sql, &values[..], |row| row.get::<_, i64>(0));
-            Ok(u64::try_from(count.map_err(away)?).unwrap_or(0))
+            Ok(u64::try_from(count.map_err(store_unavailable)?).unwrap_or(0))
         })
     }
 
@@ -129,21 +135,22 @@ impl DeadLetterAdmin for SqliteAdmin {
     }
 }
 
-fn archived(row: &Row<'_>) -> rusqlite::Result<StoredDeadLetter> {
-    let email = row.get_ref(3)?.as_str_or_null()?.map(Email::folded);
+fn stored_dead_letter(row: &Row<'_>) -> rusqlite::Result<StoredDeadLetter> {
+    let state =
+        DeadLetterState::of(row.get("settled")?, row.get("replayed")?, row.get("discarded")?);
     Ok(StoredDeadLetter {
-        id: row.get::<_, Uuid>(0)?.into(),
-        webhook_id: row.get::<_, Option<Uuid>>(1)?.map(Into::into),
-        external_id: row.get(2)?,
-        member_email: email,
-        reason: row.get(4)?,
-        error: row.get(5)?,
-        attempts: row.get(6)?,
-        received_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_unix_micros),
-        traceparent: row.get(8)?,
-        dead_at: Timestamp::from_unix_micros(row.get(9)?),
-        state: DeadLetterState::of(row.get(12)?, row.get(10)?, row.get(11)?),
-        payload: row.get(13)?,
+        id: row.get::<_, Uuid>("id")?.into(),
+        webhook_id: row.get::<_, Option<Uuid>>("webhook_id")?.map(Into::into),
+        external_id: row.get("external_id")?,
+        member_email: row.get_ref("member_email")?.as_str_or_null()?.map(Email::folded),
+        reason: row.get("reason")?,
+        error: row.get("error")?,
+        attempts: row.get("attempts")?,
+        received_at: optional_timestamp(row, "received_at")?,
+        traceparent: row.get("traceparent")?,
+        dead_at: timestamp(row, "dead_at")?,
+        state,
+        payload: row.get("payload")?,
     })
 }
 
@@ -153,24 +160,24 @@ mod tests {
     use super::super::super::migrate::{STORE, migrate};
     use super::*;
 
-    /// How SQLite goes about a page of a filter, at first.
+    /// The first step of SQLite's plan for a page.
     fn plan(connection: &rusqlite::Connection, filter: &DeadLetterFilter) -> String {
         let Matching { sql, mut values } = Matching::of(filter);
         for name in [":after_at", ":after_id", ":limit"] {
             values.push((name, Box::new(0)));
         }
         let sql = format!("EXPLAIN QUERY PLAN SELECT d.id {sql} {PAGE}");
-        let mut statement = connection.prepare(&sql).expect("SQL");
-        let first = statement.query_row(&values[..], |row| row.get(3));
-        first.expect("a step")
+        let mut statement = connection.prepare(&sql).expect("the statement should be valid");
+        let first = statement.query_row(&values[..], |row| row.get("detail"));
+        first.expect("the plan should have a step")
     }
 
     #[test]
-    fn each_list_is_read_by_the_index_that_serves_it() {
+    fn each_filter_uses_the_index_for_it() {
         let path = std::env::temp_dir().join(format!("trailpad-{}.db", Uuid::now_v7()));
-        std::fs::File::create(&path).expect("a file");
-        migrate(&path, &STORE).expect("migrated");
-        let connection = open(&path).expect("opened");
+        std::fs::File::create(&path).expect("the file should be created");
+        migrate(&path, &STORE).expect("the migration should succeed");
+        let connection = open(&path).expect("the file should open");
         let none = DeadLetterFilter::default;
         let workspace_id = Some(trailpad_common::id::WorkspaceId::generate());
         let jane = Email::parse("jane@example.com").ok();
@@ -184,6 +191,6 @@ mod tests {
             let plan = plan(&connection, &filter);
             assert!(plan.starts_with("SEARCH d USING") && plan.contains(index), "{plan}");
         }
-        std::fs::remove_file(&path).expect("removed");
+        std::fs::remove_file(&path).expect("the file should be removed");
     }
 }

@@ -1,4 +1,4 @@
-//! Administration on SQLite: workspaces, members, projects and webhooks.
+//! The administration on SQLite; this file holds workspaces, members and projects.
 
 mod activities;
 mod changes;
@@ -11,8 +11,8 @@ mod webhooks;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use trailpad_common::admin::{
-    ActivityFilter, Admin, AdminError, Member, NewWebhook, Project, Role, StoredActivity, Webhook,
-    Workspace,
+    ActivityFilter, Admin, AdminError, Conflict, Member, Missing, NewWebhook, Project, Role,
+    StoredActivity, Webhook, Workspace,
 };
 use trailpad_common::email::Email;
 use trailpad_common::failure::Unavailable;
@@ -25,30 +25,29 @@ use super::data_dir::DataDir;
 use super::error::unavailable;
 use super::file::Database;
 
-/// Administration in a file.
 pub struct SqliteAdmin {
     database: Database,
 }
 
 impl SqliteAdmin {
-    /// Opens the store of a data directory, whether it is served or not.
+    /// Works whether or not a process serves the directory.
     ///
     /// # Errors
-    /// It can't be opened, or has another version's schema.
+    /// The file can't be opened, or has the schema of another version.
     pub fn open(directory: &DataDir) -> Result<Self, Unavailable> {
         Ok(Self { database: Database::new(directory.open_store()?) })
     }
 
-    /// Works in one transaction, which takes the write lock at its beginning.
+    /// Calls `work` in one transaction that holds the write lock from its beginning.
     fn write<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, AdminError>,
     ) -> Result<T, AdminError> {
         self.database.with(|connection| {
-            let transaction = connection.transaction().map_err(away)?;
-            let done = work(&transaction)?;
-            transaction.commit().map_err(away)?;
-            Ok(done)
+            let transaction = connection.transaction().map_err(store_unavailable)?;
+            let result = work(&transaction)?;
+            transaction.commit().map_err(store_unavailable)?;
+            Ok(result)
         })
     }
 
@@ -68,12 +67,13 @@ impl Admin for SqliteAdmin {
         owner: &Email,
     ) -> Result<(Workspace, Member), AdminError> {
         self.write(|transaction| {
-            let (id, created_at) = (WorkspaceId::generate(), Timestamp::now());
+            let id = WorkspaceId::generate();
+            let created_at = Timestamp::now();
             let sql = "INSERT INTO workspaces (id, name, created_at) VALUES (?1, ?2, ?3)
                        ON CONFLICT DO NOTHING";
-            let made = execute(transaction, sql, params![id.uuid(), name, micros(created_at)])?;
-            if made == 0 {
-                return Err(conflict(format!("there is a workspace named {name:?} already")));
+            let inserted = execute(transaction, sql, params![id.uuid(), name, micros(created_at)])?;
+            if inserted == 0 {
+                return Err(Conflict::WorkspaceName(name.to_owned()).into());
             }
             let member = insert_member(transaction, id.uuid(), owner, Role::Owner)?;
             Ok((Workspace { id, name: name.to_owned(), created_at }, member))
@@ -84,13 +84,9 @@ impl Admin for SqliteAdmin {
         let sql =
             "SELECT id, name, created_at FROM workspaces WHERE name = ?1 AND ended_at IS NULL";
         let found = self.read(|connection| {
-            connection.query_row(sql, [name], workspace).optional().map_err(away)
+            connection.query_row(sql, [name], workspace).optional().map_err(store_unavailable)
         })?;
-        found.ok_or_else(|| {
-            not_found(format!(
-                "there is no workspace named {name:?}: make it with `trailpad workspace create`"
-            ))
-        })
+        found.ok_or_else(|| Missing::Workspace(name.to_owned()).into())
     }
 
     async fn add_member(
@@ -131,12 +127,13 @@ impl Admin for SqliteAdmin {
         name: &str,
     ) -> Result<Project, AdminError> {
         self.write(|transaction| {
-            let (id, created_at) = (ProjectId::generate(), Timestamp::now());
+            let id = ProjectId::generate();
+            let created_at = Timestamp::now();
             let sql = "INSERT INTO projects (id, workspace_id, name, created_at)
                        VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
             let values = params![id.uuid(), workspace.uuid(), name, micros(created_at)];
             match execute(transaction, sql, values)? {
-                0 => Err(conflict(format!("there is a project named {name:?} already"))),
+                0 => Err(Conflict::ProjectName(name.to_owned()).into()),
                 _ => Ok(Project { id, name: name.to_owned(), created_at }),
             }
         })
@@ -166,7 +163,7 @@ impl Admin for SqliteAdmin {
     }
 
     async fn webhook(&self, id: WebhookId) -> Result<Webhook, AdminError> {
-        self.read(|connection| webhooks::one(connection, id))
+        self.read(|connection| webhooks::find(connection, id))
     }
 
     async fn rename_webhook(&self, id: WebhookId, name: &str) -> Result<(), AdminError> {
@@ -199,7 +196,7 @@ fn execute(
     sql: &str,
     values: impl rusqlite::Params,
 ) -> Result<usize, AdminError> {
-    transaction.execute(sql, values).map_err(away)
+    transaction.execute(sql, values).map_err(store_unavailable)
 }
 
 fn insert_member(
@@ -213,34 +210,36 @@ fn insert_member(
                ON CONFLICT (workspace_id, email)
                DO UPDATE SET ended_at = NULL, role = excluded.role WHERE members.ended_at IS NOT NULL
                RETURNING id, email, role, created_at";
-    let (id, now) = (MemberId::generate().uuid(), micros(Timestamp::now()));
+    let id = MemberId::generate().uuid();
+    let now = micros(Timestamp::now());
     let values = params![id, workspace_id, email.as_str(), role.as_str(), now];
-    let made = transaction.query_row(sql, values, member).optional().map_err(away)?;
-    made.ok_or_else(|| conflict(format!("{email} is a member already")))
+    let inserted =
+        transaction.query_row(sql, values, member).optional().map_err(store_unavailable)?;
+    inserted.ok_or_else(|| Conflict::AlreadyMember(email.clone()).into())
 }
 
 fn workspace(row: &Row<'_>) -> rusqlite::Result<Workspace> {
     Ok(Workspace {
-        id: row.get::<_, Uuid>(0)?.into(),
-        name: row.get(1)?,
-        created_at: Timestamp::from_unix_micros(row.get(2)?),
+        id: row.get::<_, Uuid>("id")?.into(),
+        name: row.get("name")?,
+        created_at: lists::timestamp(row, "created_at")?,
     })
 }
 
 fn member(row: &Row<'_>) -> rusqlite::Result<Member> {
     Ok(Member {
-        id: row.get::<_, Uuid>(0)?.into(),
-        email: Email::folded(row.get_ref(1)?.as_str()?),
-        role: Role::named(row.get_ref(2)?.as_str()?).unwrap_or(Role::Member),
-        created_at: Timestamp::from_unix_micros(row.get(3)?),
+        id: row.get::<_, Uuid>("id")?.into(),
+        email: Email::folded(row.get_ref("email")?.as_str()?),
+        role: row.get_ref("role")?.as_str()?.parse().unwrap_or(Role::Member),
+        created_at: lists::timestamp(row, "created_at")?,
     })
 }
 
 fn project(row: &Row<'_>) -> rusqlite::Result<Project> {
     Ok(Project {
-        id: row.get::<_, Uuid>(0)?.into(),
-        name: row.get(1)?,
-        created_at: Timestamp::from_unix_micros(row.get(2)?),
+        id: row.get::<_, Uuid>("id")?.into(),
+        name: row.get("name")?,
+        created_at: lists::timestamp(row, "created_at")?,
     })
 }
 
@@ -248,14 +247,6 @@ fn micros(at: Timestamp) -> i64 {
     at.unix_micros()
 }
 
-fn away(error: rusqlite::Error) -> AdminError {
+fn store_unavailable(error: rusqlite::Error) -> AdminError {
     unavailable(&error).into()
-}
-
-fn conflict(sentence: String) -> AdminError {
-    AdminError::Conflict(sentence)
-}
-
-fn not_found(sentence: String) -> AdminError {
-    AdminError::NotFound(sentence)
 }

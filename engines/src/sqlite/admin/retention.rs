@@ -1,4 +1,4 @@
-//! Retention in a file.
+//! Retention on SQLite.
 
 use async_trait::async_trait;
 use rusqlite::{Params, Transaction, params};
@@ -6,25 +6,25 @@ use trailpad_common::admin::{AdminError, Cutoffs, Purged, Retention};
 use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
-use super::{SqliteAdmin, away, execute, micros};
+use super::{SqliteAdmin, execute, micros, store_unavailable};
 
-/// A cutoff that is null lets nothing go.
+/// A null cutoff matches nothing.
 const COUNT: &str = "
-SELECT (SELECT count(*) FROM activities WHERE received_at < ?1),
+SELECT (SELECT count(*) FROM activities WHERE received_at < ?1) AS activities,
        (SELECT count(*) FROM dead_letter_states d
         WHERE ((d.settled OR d.discarded_at IS NOT NULL) AND d.dead_at < ?2)
            OR (d.settled AND (
               EXISTS (SELECT 1 FROM activities a WHERE a.id = d.id AND a.received_at < ?1)
               OR EXISTS (SELECT 1 FROM activities a
                          WHERE a.webhook_id = d.webhook_id AND a.external_id = d.external_id
-                           AND a.received_at < ?1))))
+                           AND a.received_at < ?1)))) AS dead_letters
 ";
 
 const OLDEST_ACTIVITIES: &str = "
 SELECT id FROM activities WHERE received_at < ?1 ORDER BY received_at, id LIMIT ?2
 ";
 
-/// Dealt with, and given up before the cutoff.
+/// Settled or discarded, and dead since before the cutoff.
 const OLDEST_DEAD_LETTERS: &str = "
 SELECT d.id FROM dead_letter_states d
 WHERE (d.settled OR d.discarded_at IS NOT NULL) AND d.dead_at < ?1
@@ -36,13 +36,16 @@ impl Retention for SqliteAdmin {
     async fn count_old(&self, cutoffs: Cutoffs) -> Result<Purged, AdminError> {
         let values = (cutoffs.activities.map(micros), cutoffs.dead_letters.map(micros));
         self.read(|connection| {
-            let count = |row: &rusqlite::Row<'_>, at| {
-                row.get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or(0))
+            let count = |row: &rusqlite::Row<'_>, column| {
+                row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0))
             };
             let purged = connection.query_row(COUNT, values, |row| {
-                Ok(Purged { activities: count(row, 0)?, dead_letters: count(row, 1)? })
+                Ok(Purged {
+                    activities: count(row, "activities")?,
+                    dead_letters: count(row, "dead_letters")?,
+                })
             });
-            purged.map_err(away)
+            purged.map_err(store_unavailable)
         })
     }
 
@@ -63,8 +66,9 @@ impl Retention for SqliteAdmin {
     }
 }
 
-/// Deletes the oldest activities, after the dead letters that they settle; where these are as many
-/// as may still go, the activities stay for the next time.
+/// Deletes the dead letters that the oldest activities settle, then the activities.
+///
+/// If the limit for dead letters is reached, the activities stay for the next call.
 fn purge_activities(
     transaction: &Transaction<'_>,
     before: Timestamp,
@@ -72,7 +76,7 @@ fn purge_activities(
     dead_letters_left: u32,
     purged: &mut Purged,
 ) -> Result<(), AdminError> {
-    // Those that would look open again without these activities.
+    // The dead letters that would become open again without these activities.
     let settled = format!(
         "SELECT d.id FROM dead_letters d WHERE d.id IN ({OLDEST_ACTIVITIES})
          UNION
@@ -91,16 +95,18 @@ fn purge_activities(
     Ok(())
 }
 
-/// Deletes what a statement chooses, with their records; gives how many.
+/// Deletes the dead letters whose ids `selection` selects, and the records of their actions;
+/// returns the number of dead letters.
 fn purge_dead_letters(
     transaction: &Transaction<'_>,
-    chosen: &str,
+    selection: &str,
     values: impl Params,
 ) -> Result<u64, AdminError> {
-    let sql = format!("DELETE FROM dead_letters WHERE id IN ({chosen}) RETURNING id");
-    let mut statement = transaction.prepare(&sql).map_err(away)?;
-    let ids = statement.query_map(values, |row| row.get::<_, Uuid>(0)).map_err(away)?;
-    let ids = ids.collect::<rusqlite::Result<Vec<_>>>().map_err(away)?;
+    let sql = format!("DELETE FROM dead_letters WHERE id IN ({selection}) RETURNING id");
+    let mut statement = transaction.prepare(&sql).map_err(store_unavailable)?;
+    let ids =
+        statement.query_map(values, |row| row.get::<_, Uuid>(0)).map_err(store_unavailable)?;
+    let ids = ids.collect::<rusqlite::Result<Vec<_>>>().map_err(store_unavailable)?;
     for id in &ids {
         let sql = "DELETE FROM dead_letter_actions WHERE dead_letter_id = ?1";
         execute(transaction, sql, params![id])?;

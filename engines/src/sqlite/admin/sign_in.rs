@@ -1,19 +1,20 @@
-//! Sign-in in a file.
+//! Sign-in on SQLite.
 
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
-use trailpad_common::admin::{AdminError, Identity, Role, SignIn};
+use trailpad_common::admin::{AdminError, Identity, Missing, Role, SignIn};
 use trailpad_common::email::Email;
 use trailpad_common::id::{MemberId, WorkspaceId};
 use trailpad_common::secret::SecretHash;
 use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
-use super::{SqliteAdmin, away, execute, lists, micros, not_found};
+use super::{SqliteAdmin, execute, lists, micros, store_unavailable};
 
-/// Of one who is `found`.
-const PERSON: &str = "
-SELECT k.id, k.name, m.id, m.email, m.role, m.password_hash IS NOT NULL, found.by_link
+/// Reads the member of the only row of `found`.
+const IDENTITY: &str = "
+SELECT k.id AS workspace_id, k.name AS workspace, m.id AS member_id, m.email, m.role,
+       m.password_hash IS NOT NULL AS has_password, found.by_link
 FROM found
 JOIN members m ON m.id = found.member_id
 JOIN workspaces k ON k.id = m.workspace_id
@@ -29,7 +30,7 @@ SELECT id, password_hash FROM members
 WHERE email = ?1 AND ended_at IS NULL AND password_hash IS NOT NULL ORDER BY created_at
 ";
 
-const BEGIN: &str =
+const BEGIN_SESSION: &str =
     "INSERT INTO sessions (session_hash, member_id, valid_until, by_link) VALUES (?1, ?2, ?3, ?4)";
 
 #[async_trait]
@@ -46,8 +47,8 @@ impl SignIn for SqliteAdmin {
             let found = transaction.query_row(MEMBER, values, |row| row.get::<_, Uuid>(0));
             let member = found
                 .optional()
-                .map_err(away)?
-                .ok_or_else(|| not_found(format!("{email} is no member of the workspace")))?;
+                .map_err(store_unavailable)?
+                .ok_or_else(|| Missing::Member(email.clone()))?;
             let sql = "DELETE FROM invitations WHERE member_id = ?1 OR valid_until < ?2";
             execute(transaction, sql, params![member, micros(Timestamp::now())])?;
             let sql =
@@ -62,9 +63,9 @@ impl SignIn for SqliteAdmin {
             "WITH found AS (
                  SELECT member_id, true AS by_link FROM invitations
                  WHERE link_hash = ?1 AND valid_until > ?2
-             ) {PERSON}"
+             ) {IDENTITY}"
         );
-        self.person(&sql, link)
+        self.identity(&sql, link)
     }
 
     async fn use_invitation(
@@ -78,14 +79,17 @@ impl SignIn for SqliteAdmin {
                        RETURNING member_id";
             let values = params![link.as_bytes(), micros(Timestamp::now())];
             let member = transaction.query_row(sql, values, |row| row.get::<_, Uuid>(0));
-            let Some(member) = member.optional().map_err(away)? else { return Ok(false) };
-            begin(transaction, session, member, valid_until, true).map(|()| true)
+            let Some(member) = member.optional().map_err(store_unavailable)? else {
+                return Ok(false);
+            };
+            begin_session(transaction, session, member, valid_until, true).map(|()| true)
         })
     }
 
     async fn passwords(&self, email: &Email) -> Result<Vec<(MemberId, String)>, AdminError> {
         self.read(|connection| {
-            let read = |row: &Row<'_>| Ok((row.get::<_, Uuid>(0)?.into(), row.get(1)?));
+            let read =
+                |row: &Row<'_>| Ok((row.get::<_, Uuid>("id")?.into(), row.get("password_hash")?));
             lists::all(connection, PASSWORDS, [email.as_str()], read)
         })
     }
@@ -113,7 +117,9 @@ impl SignIn for SqliteAdmin {
         session: SecretHash,
         valid_until: Timestamp,
     ) -> Result<(), AdminError> {
-        self.write(|transaction| begin(transaction, session, member.uuid(), valid_until, false))
+        self.write(|transaction| {
+            begin_session(transaction, session, member.uuid(), valid_until, false)
+        })
     }
 
     async fn session(&self, session: SecretHash) -> Result<Option<Identity>, AdminError> {
@@ -121,9 +127,9 @@ impl SignIn for SqliteAdmin {
             "WITH found AS (
                  SELECT member_id, by_link FROM sessions
                  WHERE session_hash = ?1 AND valid_until > ?2
-             ) {PERSON}"
+             ) {IDENTITY}"
         );
-        self.person(&sql, session)
+        self.identity(&sql, session)
     }
 
     async fn end_session(&self, session: SecretHash) -> Result<(), AdminError> {
@@ -133,16 +139,16 @@ impl SignIn for SqliteAdmin {
 }
 
 impl SqliteAdmin {
-    fn person(&self, sql: &str, hash: SecretHash) -> Result<Option<Identity>, AdminError> {
+    fn identity(&self, sql: &str, hash: SecretHash) -> Result<Option<Identity>, AdminError> {
         self.read(|connection| {
             let values = params![hash.as_bytes(), micros(Timestamp::now())];
-            connection.query_row(sql, values, person).optional().map_err(away)
+            connection.query_row(sql, values, identity).optional().map_err(store_unavailable)
         })
     }
 }
 
-/// Begins a session. Old ones go when a new one comes.
-fn begin(
+/// Also deletes expired sessions.
+fn begin_session(
     transaction: &Transaction<'_>,
     session: SecretHash,
     member: Uuid,
@@ -152,17 +158,17 @@ fn begin(
     let now = micros(Timestamp::now());
     execute(transaction, "DELETE FROM sessions WHERE valid_until < ?1", [now])?;
     let values = params![session.as_bytes(), member, micros(valid_until), by_link];
-    execute(transaction, BEGIN, values).map(|_| ())
+    execute(transaction, BEGIN_SESSION, values).map(|_| ())
 }
 
-fn person(row: &Row<'_>) -> rusqlite::Result<Identity> {
+fn identity(row: &Row<'_>) -> rusqlite::Result<Identity> {
     Ok(Identity {
-        workspace_id: row.get::<_, Uuid>(0)?.into(),
-        workspace: row.get(1)?,
-        member_id: row.get::<_, Uuid>(2)?.into(),
-        email: Email::folded(row.get_ref(3)?.as_str()?),
-        role: Role::named(row.get_ref(4)?.as_str()?).unwrap_or(Role::Member),
-        has_password: row.get(5)?,
-        by_link: row.get(6)?,
+        workspace_id: row.get::<_, Uuid>("workspace_id")?.into(),
+        workspace: row.get("workspace")?,
+        member_id: row.get::<_, Uuid>("member_id")?.into(),
+        email: Email::folded(row.get_ref("email")?.as_str()?),
+        role: row.get_ref("role")?.as_str()?.parse().unwrap_or(Role::Member),
+        has_password: row.get("has_password")?,
+        by_link: row.get("by_link")?,
     })
 }

@@ -1,12 +1,12 @@
-//! How much free space the disk must have before an activity is accepted.
+//! The free disk space that is required to accept activities.
 
 use std::path::{Path, PathBuf};
 
-/// Bytes that the store may need for each byte of a waiting message: the row, its indexes and its
-/// share of the write-ahead log.
+/// Bytes that the store may need per byte of a queued message: for the row, its index entries and
+/// its part of the write-ahead log.
 const STORE_BYTES_PER_QUEUED: u64 = 3;
 
-/// The disk of the data directory.
+/// Checks the disk that holds the data directory.
 pub(super) struct DiskSpace {
     path: PathBuf,
     free_bytes_min: u64,
@@ -17,21 +17,23 @@ impl DiskSpace {
         Self { path: path.to_owned(), free_bytes_min }
     }
 
-    /// Whether activities may be accepted while messages of so many bytes are waiting. Once they
-    /// are refused it takes a little more to accept them again, so that nothing flutters.
+    /// Checks that activities may be accepted while `queued_bytes` of bodies are queued. While they
+    /// are refused, the required space is larger by an eighth of the minimum, so that small changes
+    /// don't alternate the result.
     ///
     /// # Errors
-    /// A sentence for the operator.
+    /// The reason to refuse activities, as a text for an operator.
     pub fn check(&self, queued_bytes: u64, is_refusing: bool) -> Result<(), String> {
-        let free = free_bytes(&self.path)
-            .map_err(|error| format!("the free space of {}: {error}", self.path.display()))?;
-        let more = if is_refusing { self.free_bytes_min / 8 } else { 0 };
-        let needed = needed_bytes(self.free_bytes_min, queued_bytes).saturating_add(more);
+        let free = free_bytes(&self.path).map_err(|error| {
+            format!("reading the free space of {}: {error}", self.path.display())
+        })?;
+        let margin = if is_refusing { self.free_bytes_min / 8 } else { 0 };
+        let needed = needed_bytes(self.free_bytes_min, queued_bytes).saturating_add(margin);
         if free >= needed {
             return Ok(());
         }
         Err(format!(
-            "the disk of {} has {} free, and {} are kept for storing what is accepted",
+            "the disk of {} has {} free, but {} are kept for storing accepted activities",
             self.path.display(),
             mib(free),
             mib(needed)
@@ -39,7 +41,7 @@ impl DiskSpace {
     }
 }
 
-/// What has to be free, so that what is waiting can always be stored.
+/// The space that must be free so that all queued messages can be stored.
 fn needed_bytes(free_bytes_min: u64, queued_bytes: u64) -> u64 {
     free_bytes_min.saturating_add(queued_bytes.saturating_mul(STORE_BYTES_PER_QUEUED))
 }
@@ -58,17 +60,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_free_grows_with_what_is_waiting() {
+    fn the_required_space_grows_with_the_queued_bytes() {
         assert_eq!(needed_bytes(100, 0), 100);
         assert_eq!(needed_bytes(100, 10), 100 + 10 * STORE_BYTES_PER_QUEUED);
         assert_eq!(needed_bytes(100, u64::MAX), u64::MAX);
     }
 
     #[test]
-    fn a_refusal_names_the_place_and_both_amounts() {
-        let room = DiskSpace::new(&std::env::temp_dir(), u64::MAX);
-        let why = room.check(0, false).expect_err("never so much is free");
-        assert!(why.contains("MiB free") && why.contains(&*std::env::temp_dir().to_string_lossy()));
-        assert_eq!(DiskSpace::new(&std::env::temp_dir(), 0).check(0, true), Ok(()));
+    fn the_reason_names_the_directory_and_the_free_space() {
+        let directory = std::env::temp_dir();
+        let disk_space = DiskSpace::new(&directory, u64::MAX);
+        let reason = disk_space.check(0, false).expect_err("no disk should have that much space");
+        assert!(reason.contains("MiB free") && reason.contains(&*directory.to_string_lossy()));
+        assert_eq!(DiskSpace::new(&directory, 0).check(0, true), Ok(()));
     }
 }

@@ -1,4 +1,4 @@
-//! The statements of the queue; each runs within the writer's transaction.
+//! The statements of the queue. The writer runs them in its transaction, the reader only `depths`.
 
 use std::time::Duration;
 
@@ -6,64 +6,71 @@ use rusqlite::{Connection, Result, Row, params};
 use trailpad_common::queue::{Depths, Destination, MessageKind, Source};
 use trailpad_common::timestamp::Timestamp;
 
-/// Activities that may wait for their retry; past it one is refused, and dead at once.
+/// Maximum number of messages that wait for a retry. A message that is refused because of it
+/// becomes a dead letter immediately.
 const RETRIES_MAX: i64 = 100_000;
-/// Memory that one take may fill, unless a single message is larger.
-const TAKE_BYTES_MAX: usize = 4 << 20;
+/// Maximum size of the bodies that one claim returns, unless the first message is larger.
+const CLAIM_BYTES_MAX: usize = 4 << 20;
 
-/// A message that was taken.
+/// A claimed message.
 pub(super) struct Message {
     pub id: i64,
     pub kind: MessageKind,
     pub body: Vec<u8>,
+    /// Earlier deliveries that were not settled.
     pub redeliveries: u32,
 }
 
-/// What a take gave.
-pub(super) struct Taken {
+/// The result of a claim.
+pub(super) struct Claimed {
     pub messages: Vec<Message>,
-    /// When the next retry is due, if nothing else is waiting.
+    /// When the next message is due, if `messages` is empty and one is waiting.
     pub next_due: Option<Timestamp>,
 }
 
-/// What a subscription says of what it took.
+/// Settles claimed messages of a subscription.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Settlement {
-    /// Remove the message.
+    /// Removes the message with this id.
     Ack(i64),
-    /// Give it back; it did nobody any harm.
+    /// Returns the message with this id to the queue, and does not count its delivery.
     Requeue(i64),
-    /// Give back everything that this subscription has.
+    /// Requeues all messages that the subscription with this number has claimed.
     RequeueAll(i64),
 }
 
-/// What a process that ended had in hand comes again, and its delivery is counted.
+/// Requeues the messages that an ended process had claimed. Their deliveries stay counted, because
+/// one of them may have ended the process.
 pub(super) fn recover(connection: &Connection) -> Result<usize> {
     connection.execute("UPDATE messages SET taken_by = NULL WHERE taken_by IS NOT NULL", [])
 }
 
-/// The bytes of all bodies.
+/// Returns the size of all bodies in bytes.
 pub(super) fn queued_bytes(connection: &Connection) -> Result<u64> {
     let sql = "SELECT coalesce(sum(length(body)), 0) FROM bodies";
     connection.query_row(sql, [], bytes)
 }
 
-/// How many messages wait.
+/// Counts waiting messages, without claimed ones.
 pub(super) fn depths(connection: &Connection, now: Timestamp) -> Result<Depths> {
-    let sql = "SELECT count(*) FILTER (WHERE queue = ?1 AND due_at <= ?3),
-                      count(*) FILTER (WHERE queue = ?1 AND due_at > ?3),
-                      count(*) FILTER (WHERE queue = ?2)
+    let sql = "SELECT count(*) FILTER (WHERE queue = ?1 AND due_at <= ?3) AS activities,
+                      count(*) FILTER (WHERE queue = ?1 AND due_at > ?3) AS retry,
+                      count(*) FILTER (WHERE queue = ?2) AS dead
                FROM messages WHERE taken_by IS NULL";
-    let (activities, dead) = (queue_of(Source::Activities), queue_of(Source::Dead));
-    let values = params![activities, dead, now.unix_micros()];
-    let count = |row: &Row<'_>, at| row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
+    let values = params![queue_of(Source::Activities), queue_of(Source::Dead), now.unix_micros()];
     connection.prepare_cached(sql)?.query_row(values, |row| {
-        Ok(Depths { activities: count(row, 0)?, retry: count(row, 1)?, dead: count(row, 2)? })
+        let count =
+            |column| row.get::<_, i64>(column).map(|count| u64::try_from(count).unwrap_or(0));
+        Ok(Depths {
+            activities: count("activities")?,
+            retry: count("retry")?,
+            dead: count("dead")?,
+        })
     })
 }
 
-/// Whether a retry queue has room for one more.
-pub(super) fn has_room_for_retry(connection: &Connection, now: Timestamp) -> Result<bool> {
+/// `true` if fewer than [`RETRIES_MAX`] messages wait for a retry.
+pub(super) fn accepts_retries(connection: &Connection, now: Timestamp) -> Result<bool> {
     let sql = "SELECT count(*) FROM (SELECT 1 FROM messages
                WHERE queue = ?1 AND taken_by IS NULL AND due_at > ?2 LIMIT ?3)";
     let values = params![queue_of(Source::Activities), now.unix_micros(), RETRIES_MAX];
@@ -71,7 +78,7 @@ pub(super) fn has_room_for_retry(connection: &Connection, now: Timestamp) -> Res
     Ok(waiting < RETRIES_MAX)
 }
 
-/// Adds a message.
+/// Adds a message, which becomes due immediately or after the delay of its destination.
 pub(super) fn publish(
     connection: &Connection,
     to: Destination,
@@ -92,21 +99,22 @@ pub(super) fn publish(
     Ok(())
 }
 
-/// Takes up to `count` messages that are due, for `subscription`.
-pub(super) fn take(
+/// Claims up to `count` due messages for `subscription`: no other subscription gets them until they
+/// are requeued.
+pub(super) fn claim(
     connection: &Connection,
     source: Source,
     subscription: i64,
     count: usize,
     now: Timestamp,
-) -> Result<Taken> {
+) -> Result<Claimed> {
     let messages = due(connection, source, count, now)?;
     let sql = "UPDATE messages SET taken_by = ?1, deliveries = deliveries + 1 WHERE id = ?2";
     for message in &messages {
         connection.prepare_cached(sql)?.execute([subscription, message.id])?;
     }
     let next_due = if messages.is_empty() { next_due(connection, source, now)? } else { None };
-    Ok(Taken { messages, next_due })
+    Ok(Claimed { messages, next_due })
 }
 
 fn due(
@@ -115,17 +123,18 @@ fn due(
     count: usize,
     now: Timestamp,
 ) -> Result<Vec<Message>> {
-    let sql =
-        "SELECT m.id, m.kind, m.deliveries, b.body FROM messages m JOIN bodies b ON b.id = m.id
+    let sql = "SELECT m.id, m.kind, m.deliveries, b.body
+               FROM messages m JOIN bodies b ON b.id = m.id
                WHERE m.queue = ?1 AND m.taken_by IS NULL AND m.due_at <= ?2
                ORDER BY m.due_at DESC, m.id LIMIT ?3";
     let limit = i64::try_from(count).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params![queue_of(source), now.unix_micros(), limit])?;
-    let (mut messages, mut bytes) = (Vec::new(), 0);
+    let mut messages = Vec::new();
+    let mut bytes = 0;
     while let Some(row) = rows.next()? {
-        bytes += row.get_ref(3)?.as_blob()?.len();
-        if bytes > TAKE_BYTES_MAX && !messages.is_empty() {
+        bytes += row.get_ref("body")?.as_blob()?.len();
+        if bytes > CLAIM_BYTES_MAX && !messages.is_empty() {
             break;
         }
         messages.push(message(row)?);
@@ -135,10 +144,10 @@ fn due(
 
 fn message(row: &Row<'_>) -> Result<Message> {
     Ok(Message {
-        id: row.get(0)?,
-        kind: MessageKind::named(row.get_ref(1)?.as_str()?),
-        redeliveries: row.get(2)?,
-        body: row.get(3)?,
+        id: row.get("id")?,
+        kind: MessageKind::from_name(row.get_ref("kind")?.as_str()?),
+        redeliveries: row.get("deliveries")?,
+        body: row.get("body")?,
     })
 }
 
@@ -150,17 +159,17 @@ fn next_due(connection: &Connection, source: Source, now: Timestamp) -> Result<O
     Ok(due.map(Timestamp::from_unix_micros))
 }
 
-/// Settles; gives the bytes that left the queue.
+/// Returns the size in bytes of the bodies that it removed.
 pub(super) fn settle(connection: &Connection, settlement: Settlement) -> Result<u64> {
-    let give_back = "UPDATE messages SET taken_by = NULL, deliveries = deliveries - 1";
+    let requeue = "UPDATE messages SET taken_by = NULL, deliveries = deliveries - 1";
     match settlement {
         Settlement::Ack(id) => return remove(connection, id),
         Settlement::Requeue(id) => {
-            let sql = format!("{give_back} WHERE id = ?1 AND taken_by IS NOT NULL");
+            let sql = format!("{requeue} WHERE id = ?1 AND taken_by IS NOT NULL");
             connection.prepare_cached(&sql)?.execute([id])?;
         }
         Settlement::RequeueAll(subscription) => {
-            let sql = format!("{give_back} WHERE taken_by = ?1");
+            let sql = format!("{requeue} WHERE taken_by = ?1");
             connection.prepare_cached(&sql)?.execute([subscription])?;
         }
     }

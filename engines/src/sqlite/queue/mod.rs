@@ -1,7 +1,26 @@
 //! The queue on SQLite.
 //!
-//! One thread does all the writing: what waits for it, be it messages to publish, to take or to
-//! settle, shares one transaction and with it one wait for the disk.
+//! One thread writes. All publishes, claims and settlements that wait for it share one transaction,
+//! and therefore one wait for the disk.
+//!
+//! # The life of a message
+//!
+//! A message is a row of `messages`, and a row of `bodies` with the same id. A delivery begins with
+//! a claim, which sets `taken_by` to the number of the subscription:
+//!
+//! | event                                     | `due_at`    | `taken_by`   | `deliveries` |
+//! |-------------------------------------------|-------------|--------------|--------------|
+//! | published to the activities, or as dead   | 0           | `NULL`       | 0            |
+//! | published to a retry                      | now + delay | `NULL`       | 0            |
+//! | claimed by a subscription, once it is due | unchanged   | subscription | + 1          |
+//! | requeued, or its subscription was dropped | unchanged   | `NULL`       | - 1          |
+//! | its process ended, and the next one opens | unchanged   | `NULL`       | unchanged    |
+//! | acknowledged                              | both rows are deleted      |              |
+//!
+//! So `deliveries` counts the deliveries that ended with their process: these are the redeliveries
+//! that find a poison message. The test
+//! `a_message_is_claimed_when_due_and_counts_only_deliveries_that_ended_with_their_process` shows
+//! each event of a retry.
 
 mod disk_space;
 mod messages;
@@ -26,32 +45,32 @@ use disk_space::DiskSpace;
 use subscription::SqliteSubscription;
 use writer::Writer;
 
-/// The queue in a file, for the process that serves its directory.
 pub struct SqliteQueue {
     writer: Writer,
-    /// For looking, beside the writer's.
+    /// A second connection, for queries.
     reader: Database,
     subscriptions: AtomicI64,
 }
 
 impl SqliteQueue {
-    /// Opens the queue of a data directory; what a process that ended had in hand comes again.
-    /// Activities are refused while the disk has less than `free_bytes_min` free, and the room
-    /// that the store needs for what is waiting.
+    /// Opens the queue for the process that serves the directory, and requeues the messages that an
+    /// earlier process had claimed. Activities are refused while the free space of the disk is less
+    /// than `free_bytes_min` plus the space that the store needs for the queued messages.
     ///
     /// # Errors
-    /// It can't be opened, or has another version's schema.
+    /// The file can't be opened, or has the schema of another version.
     pub fn open(directory: &DataDir, free_bytes_min: u64) -> Result<Self, Unavailable> {
         let connection = directory.open_queue()?;
         messages::recover(&connection).map_err(|error| unavailable(&error))?;
         Self::start(connection, directory, free_bytes_min)
     }
 
-    /// Opens the queue to publish, beside the process that serves it, or without one.
+    /// Opens the queue for a process that only publishes. Another process may serve the directory,
+    /// so claimed messages are left as they are.
     ///
     /// # Errors
-    /// It can't be opened, or has another version's schema.
-    pub fn open_beside(directory: &DataDir, free_bytes_min: u64) -> Result<Self, Unavailable> {
+    /// The file can't be opened, or has the schema of another version.
+    pub fn open_for_command(directory: &DataDir, free_bytes_min: u64) -> Result<Self, Unavailable> {
         Self::start(directory.open_queue()?, directory, free_bytes_min)
     }
 
@@ -106,5 +125,74 @@ impl Publisher for SqlitePublisher {
         body: &[u8],
     ) -> Result<(), PublishError> {
         self.0.publish(to, kind, body.to_vec()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::file::open;
+    use super::super::migrate::{QUEUE, migrate};
+    use super::messages::{Settlement, claim, publish, recover, settle};
+    use super::*;
+
+    const SUBSCRIPTION: i64 = 7;
+
+    /// `(taken_by, deliveries)` of the only message; `None` if it is deleted.
+    fn row(connection: &Connection) -> Option<(Option<i64>, i64)> {
+        let sql = "SELECT taken_by, deliveries FROM messages JOIN bodies USING (id)";
+        let mut statement = connection.prepare(sql).expect("the statement should be valid");
+        let mut rows = statement
+            .query_map([], |row| Ok((row.get("taken_by")?, row.get("deliveries")?)))
+            .expect("the query should succeed");
+        rows.next().transpose().expect("the row should be read")
+    }
+
+    #[test]
+    fn a_message_is_claimed_when_due_and_counts_only_deliveries_that_ended_with_their_process() {
+        let directory = tempfile::tempdir().expect("a temporary directory should be created");
+        let path = directory.path().join("queue.db");
+        std::fs::File::create(&path).expect("the file should be created");
+        migrate(&path, &QUEUE).expect("the migration should succeed");
+        let connection = open(&path).expect("the file should open");
+        let now = Timestamp::now();
+        let due = Timestamp::from_unix_micros(now.unix_micros() + 10_000_000);
+        let claim = |at| {
+            claim(&connection, Source::Activities, SUBSCRIPTION, 10, at)
+                .expect("the claim should succeed")
+        };
+        let settle =
+            |settlement| settle(&connection, settlement).expect("the settlement should succeed");
+
+        let retry = Destination::Retry(Duration::from_secs(10));
+        publish(&connection, retry, MessageKind::Activities, b"body", now)
+            .expect("publishing should succeed");
+        assert_eq!(row(&connection), Some((None, 0)), "published");
+
+        let early = claim(now);
+        assert!(early.messages.is_empty(), "not due yet");
+        assert_eq!(early.next_due, Some(due));
+
+        let first = claim(due);
+        assert_eq!((first.messages.len(), first.messages[0].redeliveries), (1, 0));
+        assert_eq!(row(&connection), Some((Some(SUBSCRIPTION), 1)), "claimed");
+        assert!(claim(due).messages.is_empty(), "claimed only once");
+
+        settle(Settlement::Requeue(first.messages[0].id));
+        assert_eq!(row(&connection), Some((None, 0)), "requeued: the delivery is not counted");
+
+        claim(due);
+        settle(Settlement::RequeueAll(SUBSCRIPTION));
+        assert_eq!(row(&connection), Some((None, 0)), "the subscription was dropped");
+
+        claim(due);
+        recover(&connection).expect("the recovery should succeed");
+        assert_eq!(row(&connection), Some((None, 1)), "the process ended: the delivery is counted");
+
+        let second = claim(due);
+        assert_eq!(second.messages[0].redeliveries, 1);
+        let removed_bytes = settle(Settlement::Ack(second.messages[0].id));
+        assert_eq!((row(&connection), removed_bytes), (None, 4), "acknowledged");
     }
 }

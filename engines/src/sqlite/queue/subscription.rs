@@ -1,4 +1,4 @@
-//! Consuming: takes what is due, up to the prefetch, and waits for more.
+//! Consuming: claims due messages up to the prefetch, and waits for further ones.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,37 +11,38 @@ use trailpad_common::failure::Unavailable;
 use trailpad_common::queue::{Delivery, Settle, Source, Subscription};
 use trailpad_common::timestamp::Timestamp;
 
-use super::messages::{Message, Settlement, Taken};
+use super::messages::{Claimed, Message, Settlement};
 use super::writer::{THREAD_ENDED, Writer};
 
-/// Another process may have put a message into the file, which tells nobody here.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Interval of the check for messages of other processes, which can't notify this one.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct SqliteSubscription {
     writer: Writer,
     number: i64,
     source: Source,
     prefetch: usize,
-    in_hand: Arc<InHand>,
+    unsettled: Arc<Unsettled>,
     published: watch::Receiver<()>,
-    /// Taken and not given out yet.
-    come: VecDeque<Message>,
-    /// A take that was asked for; kept, so that one that is not awaited to its end loses nothing.
-    taking: Option<oneshot::Receiver<Result<Taken, Unavailable>>>,
+    /// Claimed and not delivered yet.
+    claimed: VecDeque<Message>,
+    /// The pending claim. Kept here, so that its messages are not lost if the caller drops the
+    /// future that awaits it.
+    claiming: Option<oneshot::Receiver<Result<Claimed, Unavailable>>>,
     cancelled: bool,
 }
 
-/// How many messages are taken and unsettled.
+/// Counts the messages that are claimed and not settled.
 #[derive(Default)]
-struct InHand {
+struct Unsettled {
     count: AtomicUsize,
     settled: Notify,
 }
 
-impl InHand {
-    async fn fall_below(&self, count: usize) {
+impl Unsettled {
+    async fn wait_until_below(&self, count: usize) {
         loop {
-            // Made before the look, so that nothing between the two is missed.
+            // Created before the count is read, so that no notification in between is lost.
             let settled = self.settled.notified();
             if self.count.load(Ordering::Acquire) < count {
                 return;
@@ -59,29 +60,28 @@ impl SqliteSubscription {
             number,
             source,
             prefetch: usize::from(prefetch.max(1)),
-            in_hand: Arc::default(),
+            unsettled: Arc::default(),
             published,
-            come: VecDeque::new(),
-            taking: None,
+            claimed: VecDeque::new(),
+            claiming: None,
             cancelled: false,
         }
     }
 
-    /// Takes what is due; waits for a change where nothing is.
-    async fn take(&mut self) -> Result<(), Unavailable> {
+    /// Claims due messages; if none is due, waits until one may be.
+    async fn claim(&mut self) -> Result<(), Unavailable> {
         self.published.mark_unchanged();
-        let (source, number) = (self.source, self.number);
-        let count = self.prefetch - self.in_hand.count.load(Ordering::Acquire);
-        let writer = &self.writer;
-        let taking = self.taking.get_or_insert_with(|| writer.take(source, number, count));
-        let answer = taking.await;
-        self.taking = None;
-        let taken = answer.unwrap_or_else(|_| Err(Unavailable(THREAD_ENDED.into())))?;
-        self.in_hand.count.fetch_add(taken.messages.len(), Ordering::AcqRel);
-        let is_empty = taken.messages.is_empty();
-        self.come.extend(taken.messages);
+        let count = self.prefetch - self.unsettled.count.load(Ordering::Acquire);
+        let claiming =
+            self.claiming.get_or_insert_with(|| self.writer.claim(self.source, self.number, count));
+        let answer = claiming.await;
+        self.claiming = None;
+        let claimed = answer.unwrap_or_else(|_| Err(Unavailable(THREAD_ENDED.into())))?;
+        self.unsettled.count.fetch_add(claimed.messages.len(), Ordering::AcqRel);
+        let is_empty = claimed.messages.is_empty();
+        self.claimed.extend(claimed.messages);
         if is_empty && !self.cancelled {
-            self.wait(taken.next_due).await;
+            self.wait(claimed.next_due).await;
         }
         Ok(())
     }
@@ -93,7 +93,7 @@ impl SqliteSubscription {
         });
         tokio::select! {
             _ = self.published.changed() => {}
-            () = tokio::time::sleep(due_in.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)) => {}
+            () = tokio::time::sleep(due_in.unwrap_or(CHECK_INTERVAL).min(CHECK_INTERVAL)) => {}
         }
     }
 
@@ -101,7 +101,7 @@ impl SqliteSubscription {
         let settle = SqliteSettle {
             writer: self.writer.clone(),
             id: message.id,
-            in_hand: self.in_hand.clone(),
+            unsettled: self.unsettled.clone(),
         };
         let mut delivery = Delivery::new(message.kind, message.body, Box::new(settle));
         delivery.redeliveries = message.redeliveries;
@@ -113,19 +113,19 @@ impl SqliteSubscription {
 impl Subscription for SqliteSubscription {
     async fn next(&mut self) -> Result<Option<Delivery>, Unavailable> {
         loop {
-            if let Some(message) = self.come.pop_front() {
+            if let Some(message) = self.claimed.pop_front() {
                 return Ok(Some(self.delivery(message)));
             }
-            if self.cancelled && self.taking.is_none() {
+            if self.cancelled && self.claiming.is_none() {
                 return Ok(None);
             }
-            self.in_hand.fall_below(self.prefetch).await;
-            self.take().await?;
+            self.unsettled.wait_until_below(self.prefetch).await;
+            self.claim().await?;
         }
     }
 
     fn next_ready(&mut self) -> Option<Delivery> {
-        let message = self.come.pop_front()?;
+        let message = self.claimed.pop_front()?;
         Some(self.delivery(message))
     }
 
@@ -143,15 +143,15 @@ impl Drop for SqliteSubscription {
 struct SqliteSettle {
     writer: Writer,
     id: i64,
-    in_hand: Arc<InHand>,
+    unsettled: Arc<Unsettled>,
 }
 
 impl SqliteSettle {
     async fn settle(&self, settlement: Settlement) {
-        // No answer: it could not be written now, and the writer tries again.
+        // An error means that the settlement was not written yet; the writer retries it.
         let _ = self.writer.settle(settlement).await;
-        self.in_hand.count.fetch_sub(1, Ordering::AcqRel);
-        self.in_hand.settled.notify_waiters();
+        self.unsettled.count.fetch_sub(1, Ordering::AcqRel);
+        self.unsettled.settled.notify_waiters();
     }
 }
 

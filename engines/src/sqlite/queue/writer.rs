@@ -1,4 +1,4 @@
-//! The writer: the one thread that changes the queue's file.
+//! The writer: the only thread of this process that changes the queue's file.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -12,15 +12,15 @@ use trailpad_common::runtime::lifecycle::{Health, HealthWatch};
 use trailpad_common::timestamp::Timestamp;
 
 use super::disk_space::DiskSpace;
-use super::messages::{self, Settlement, Taken};
+use super::messages::{self, Claimed, Settlement};
 use crate::sqlite::error::{describe, unavailable};
 
-/// Jobs that share a transaction at most.
+/// Maximum number of jobs that share a transaction, besides the first.
 const JOBS_MAX: usize = 1_024;
-/// How long a job that could not be done, or a disk that was full, waits to be looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Interval of the check of the disk space and of the retry of failed settlements.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Hands jobs to the writer. Cheap to clone; the thread ends with the last of them.
+/// Sends jobs to the thread. Cheap to clone; the thread ends when the last clone is dropped.
 #[derive(Clone)]
 pub(super) struct Writer {
     jobs: Sender<Job>,
@@ -31,7 +31,7 @@ pub(super) struct Writer {
 
 enum Job {
     Publish(Message, oneshot::Sender<Result<(), PublishError>>),
-    Take(Request, oneshot::Sender<Result<Taken, Unavailable>>),
+    Claim(ClaimRequest, oneshot::Sender<Result<Claimed, Unavailable>>),
     Settle(Settlement, oneshot::Sender<()>),
 }
 
@@ -41,27 +41,26 @@ struct Message {
     body: Vec<u8>,
 }
 
-struct Request {
+struct ClaimRequest {
     source: Source,
     subscription: i64,
     count: usize,
 }
 
 impl Writer {
-    /// Starts the thread.
-    pub fn start(connection: Connection, room: DiskSpace) -> Result<Self, Unavailable> {
+    pub fn start(connection: Connection, disk_space: DiskSpace) -> Result<Self, Unavailable> {
         let queued_bytes =
             messages::queued_bytes(&connection).map_err(|error| unavailable(&error))?;
         let (jobs, receiver) = channel();
         let (published_sender, published) = watch::channel(());
         let (publish_sender, publish_health) = watch::channel(Health::Up);
         let (consume_sender, consume_health) = watch::channel(Health::Up);
-        let thread = Thread {
+        let thread = WriterThread {
             connection,
             jobs: receiver,
-            room,
+            disk_space,
             queued_bytes,
-            unsettled: Vec::new(),
+            failed_settlements: Vec::new(),
             published: published_sender,
             publish_health: publish_sender,
             consume_health: consume_sender,
@@ -69,7 +68,7 @@ impl Writer {
         std::thread::Builder::new()
             .name("sqlite-queue".into())
             .spawn(|| thread.run())
-            .map_err(|error| Unavailable(format!("the queue's thread: {error}")))?;
+            .map_err(|error| Unavailable(format!("starting the queue's thread failed: {error}")))?;
         Ok(Self { jobs, published, publish_health, consume_health })
     }
 
@@ -81,12 +80,12 @@ impl Writer {
         self.consume_health.clone()
     }
 
-    /// Changes with every commit that may have put a message into a queue.
+    /// Notifies of every commit that may have made a message available.
     pub fn published(&self) -> watch::Receiver<()> {
         self.published.clone()
     }
 
-    /// Waits until the message is on the disk.
+    /// Returns once the message is on the disk.
     pub async fn publish(
         &self,
         to: Destination,
@@ -101,21 +100,22 @@ impl Writer {
         answered.await.unwrap_or_else(|_| Err(PublishError::Unknown(THREAD_ENDED.into())))
     }
 
-    /// Asks for messages; the answer may be awaited later, and by another await.
-    pub fn take(
+    /// Requests messages. The receiver may be awaited later, and across several futures.
+    pub fn claim(
         &self,
         source: Source,
         subscription: i64,
         count: usize,
-    ) -> oneshot::Receiver<Result<Taken, Unavailable>> {
+    ) -> oneshot::Receiver<Result<Claimed, Unavailable>> {
         let (answer, answered) = oneshot::channel();
-        // Without a thread the answer's sender is dropped, and that is the answer.
-        let _ = self.jobs.send(Job::Take(Request { source, subscription, count }, answer));
+        // If the thread has ended, `answer` is dropped, and the receiver reports that.
+        let request = ClaimRequest { source, subscription, count };
+        let _ = self.jobs.send(Job::Claim(request, answer));
         answered
     }
 
-    /// Settles; the receiver may be awaited to know that the file knows. What can't be settled
-    /// now is settled later.
+    /// The receiver resolves once the settlement is on the disk. It resolves with an error if the
+    /// settlement failed; the thread then retries it.
     pub fn settle(&self, settlement: Settlement) -> oneshot::Receiver<()> {
         let (answer, answered) = oneshot::channel();
         let _ = self.jobs.send(Job::Settle(settlement, answer));
@@ -123,66 +123,67 @@ impl Writer {
     }
 }
 
-/// What is said when the thread is gone, which only a bug can do.
+/// Error text if the thread has ended, which only a bug can cause.
 pub(super) const THREAD_ENDED: &str = "the queue's thread has ended";
 
-struct Thread {
+struct WriterThread {
     connection: Connection,
     jobs: Receiver<Job>,
-    room: DiskSpace,
+    disk_space: DiskSpace,
     /// The bytes of all bodies in the file.
     queued_bytes: u64,
-    /// What could not be settled yet.
-    unsettled: Vec<Settlement>,
+    /// Settlements that failed and are to be retried.
+    failed_settlements: Vec<Settlement>,
     published: watch::Sender<()>,
     publish_health: watch::Sender<Health>,
     consume_health: watch::Sender<Health>,
 }
 
-/// What a job came to, to be told once it is committed.
+/// The result of a job, to be sent once it is committed.
 enum Done {
     Published { bytes: u64 },
     Refused(PublishError),
-    Taken(Taken),
+    Claimed(Claimed),
     Settled { bytes: u64 },
 }
 
 /// A transaction that was rolled back, or may have been.
 enum Failed {
-    /// It could not even begin: another process keeps the file busy.
+    /// It did not begin, for example because another process keeps the file busy.
     AtBegin(Error),
-    Before(Error),
-    /// The disk failed while committing: what was written may come back with the next start.
+    /// A statement failed, so nothing was committed.
+    BeforeCommit(Error),
+    /// The disk failed during the commit: the changes may be there after the next start.
     AtCommit(Error),
 }
 
-impl Thread {
+impl WriterThread {
     fn run(mut self) {
         loop {
-            let jobs = match self.jobs.recv_timeout(LOOK_AGAIN) {
+            let jobs = match self.jobs.recv_timeout(CHECK_INTERVAL) {
                 Ok(first) => {
                     std::iter::once(first).chain(self.jobs.try_iter().take(JOBS_MAX)).collect()
                 }
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            self.watch_room();
-            self.settle_what_is_left();
+            self.check_disk_space();
+            self.retry_settlements();
             if !jobs.is_empty() {
                 self.work(jobs);
             }
         }
     }
 
-    /// Does jobs in one transaction; where that fails, each in its own, so that one that can be
-    /// done does not suffer from one that can't.
+    /// Performs all jobs in one transaction. If that fails, performs each in a separate
+    /// transaction, so that a failing job does not fail the others.
     fn work(&mut self, jobs: Vec<Job>) {
         match self.transact(&jobs) {
             Ok(done) => {
                 self.consume_health.send_if_modified(|health| replace(health, Health::Up));
                 jobs.into_iter().zip(done).for_each(|(job, done)| self.answer(job, done));
             }
-            Err(Failed::Before(_) | Failed::AtCommit(_)) if jobs.len() > 1 => {
+            Err(Failed::BeforeCommit(_) | Failed::AtCommit(_)) if jobs.len() > 1 => {
                 jobs.into_iter().for_each(|job| self.work(vec![job]));
             }
             Err(failed) => jobs.into_iter().for_each(|job| self.fail(job, &failed)),
@@ -194,13 +195,13 @@ impl Thread {
         let transaction = self.connection.transaction().map_err(Failed::AtBegin)?;
         let done: Result<Vec<Done>, Error> =
             jobs.iter().map(|job| perform(&transaction, job, may_accept)).collect();
-        let done = done.map_err(Failed::Before)?;
+        let done = done.map_err(Failed::BeforeCommit)?;
         transaction.commit().map_err(Failed::AtCommit)?;
         Ok(done)
     }
 
     fn answer(&mut self, job: Job, done: Done) {
-        // Whoever asked may have gone; what was done is done.
+        // The receiver may be dropped; the job is committed nevertheless.
         match (job, done) {
             (Job::Publish(_, answer), Done::Published { bytes }) => {
                 self.queued_bytes += bytes;
@@ -210,16 +211,16 @@ impl Thread {
             (Job::Publish(_, answer), Done::Refused(error)) => {
                 let _ = answer.send(Err(error));
             }
-            (Job::Take(request, answer), Done::Taken(taken)) => {
-                if answer.send(Ok(taken)).is_err() {
-                    self.unsettled.push(Settlement::RequeueAll(request.subscription));
+            (Job::Claim(request, answer), Done::Claimed(claimed)) => {
+                if answer.send(Ok(claimed)).is_err() {
+                    self.failed_settlements.push(Settlement::RequeueAll(request.subscription));
                 }
             }
             (Job::Settle(settlement, answer), Done::Settled { bytes }) => {
                 self.settled(settlement, bytes);
                 let _ = answer.send(());
             }
-            _ => error!("the queue's thread answered another job: this is a bug"),
+            _ => error!("a job of the queue got the result of another kind of job: this is a bug"),
         }
     }
 
@@ -232,7 +233,7 @@ impl Thread {
 
     fn fail(&mut self, job: Job, failed: &Failed) {
         let (error, is_certain) = match failed {
-            Failed::AtBegin(error) | Failed::Before(error) => (describe(error), true),
+            Failed::AtBegin(error) | Failed::BeforeCommit(error) => (describe(error), true),
             Failed::AtCommit(error) => (describe(error), false),
         };
         let down = Health::Down(error.clone());
@@ -246,34 +247,35 @@ impl Thread {
             Job::Publish(_, answer) => {
                 let _ = answer.send(Err(PublishError::Unknown(error)));
             }
-            Job::Take(_, answer) => {
+            Job::Claim(_, answer) => {
                 let _ = answer.send(Err(Unavailable(error)));
             }
-            Job::Settle(settlement, _) => self.unsettled.push(settlement),
+            Job::Settle(settlement, _) => self.failed_settlements.push(settlement),
         }
     }
 
-    /// A subscription that could not take ends, and its end is settled: so this also finds out
-    /// that the file can be written again.
-    fn settle_what_is_left(&mut self) {
-        let left = std::mem::take(&mut self.unsettled);
-        if left.is_empty() {
+    /// Also detects that the file is writable again: a subscription whose claim failed ends, and
+    /// the settlement of its end fails too and is retried here.
+    fn retry_settlements(&mut self) {
+        let settlements = std::mem::take(&mut self.failed_settlements);
+        if settlements.is_empty() {
             return;
         }
-        let jobs = left.into_iter().map(|left| Job::Settle(left, oneshot::channel().0));
+        let jobs =
+            settlements.into_iter().map(|settlement| Job::Settle(settlement, oneshot::channel().0));
         self.work(jobs.collect());
     }
 
-    /// Accepts activities while there is room for them and for storing them.
-    fn watch_room(&self) {
+    /// Accepts activities only while the disk has space for them and for storing them.
+    fn check_disk_space(&self) {
         let is_refusing = *self.publish_health.borrow() != Health::Up;
-        let health = match self.room.check(self.queued_bytes, is_refusing) {
+        let health = match self.disk_space.check(self.queued_bytes, is_refusing) {
             Ok(()) => Health::Up,
-            Err(why) => Health::Down(why),
+            Err(reason) => Health::Down(reason),
         };
         self.publish_health.send_if_modified(|before| {
             match (&*before, &health) {
-                (Health::Up, Health::Down(why)) => warn!(reason = why, "activities are refused"),
+                (Health::Up, Health::Down(reason)) => warn!(reason, "activities are refused"),
                 (Health::Down(_), Health::Up) => info!("activities are accepted again"),
                 _ => {}
             }
@@ -289,16 +291,16 @@ fn perform(transaction: &Transaction<'_>, job: &Job, may_accept: bool) -> Result
             Destination::Activities if !may_accept => {
                 Ok(Done::Refused(PublishError::NotAccepted("the disk is nearly full".into())))
             }
-            Destination::Retry(_) if !messages::has_room_for_retry(transaction, now)? => {
-                Ok(Done::Refused(PublishError::Refused("too many wait for a retry".into())))
+            Destination::Retry(_) if !messages::accepts_retries(transaction, now)? => {
+                Ok(Done::Refused(PublishError::Refused("the retry queue is full".into())))
             }
             to => {
                 messages::publish(transaction, to, message.kind, &message.body, now)?;
                 Ok(Done::Published { bytes: message.body.len() as u64 })
             }
         },
-        Job::Take(Request { source, subscription, count }, _) => {
-            messages::take(transaction, *source, *subscription, *count, now).map(Done::Taken)
+        Job::Claim(ClaimRequest { source, subscription, count }, _) => {
+            messages::claim(transaction, *source, *subscription, *count, now).map(Done::Claimed)
         }
         Job::Settle(settlement, _) => {
             let bytes = messages::settle(transaction, *settlement)?;
@@ -307,9 +309,9 @@ fn perform(transaction: &Transaction<'_>, job: &Job, may_accept: bool) -> Result
     }
 }
 
-/// Whether the health is another now.
+/// Sets the health; returns `true` if it changed.
 fn replace(health: &mut Health, new: Health) -> bool {
-    let is_other = *health != new;
+    let is_changed = *health != new;
     *health = new;
-    is_other
+    is_changed
 }

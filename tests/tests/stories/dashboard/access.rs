@@ -1,55 +1,54 @@
-//! Who gets at what: every route, asked by everybody who should not.
+//! Access: every route is requested by everyone who must be rejected.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
-use trailpad_tests::{Embedded, post};
+use trailpad_tests::{Embedded, post, repository};
 
 use super::visitor::Visitor;
 use crate::SOON;
 
-/// What no page may have as it stands.
+/// Text that no page may contain unescaped.
 const SCRIPT: &str = r#"<script>alert(1)</script>"'><img src=x>"#;
 
-/// Who may, of a workspace's own people.
+/// The least role that may use a route.
 #[derive(Clone, Copy, PartialEq)]
-enum Who {
+enum Access {
     Member,
     Manager,
 }
 
-/// Every route that needs a session: method, path, form, and who may. `{…}` are ids.
-const ROUTES: &[(&str, &str, &str, Who)] = &[
-    ("GET", "/account", "", Who::Member),
-    ("POST", "/account", "password=correct+horse+battery", Who::Member),
-    ("GET", "/activities", "", Who::Member),
-    ("GET", "/activities/stream", "", Who::Member),
-    ("GET", "/activities/{activity}", "", Who::Member),
-    ("GET", "/settings", "", Who::Member),
-    ("POST", "/settings", "name=Hacked", Who::Manager),
-    ("GET", "/settings/members", "", Who::Member),
-    ("POST", "/settings/members", "email=x@example.com&role=member", Who::Manager),
-    ("POST", "/settings/members/role", "email=member@example.com&role=admin", Who::Manager),
-    ("POST", "/settings/members/remove", "email=member@example.com", Who::Manager),
-    ("GET", "/settings/projects", "", Who::Member),
-    ("POST", "/settings/projects", "name=Hacked", Who::Manager),
-    ("POST", "/settings/projects/{project}", "name=Hacked", Who::Manager),
-    ("GET", "/settings/integrations", "", Who::Member),
-    ("POST", "/settings/integrations", "project={project}&name=Hacked", Who::Manager),
-    ("GET", "/settings/integrations/new", "", Who::Manager),
-    ("GET", "/webhooks/{webhook}", "", Who::Member),
-    ("GET", "/webhooks/{webhook}/stream", "", Who::Member),
-    ("POST", "/webhooks/{webhook}/test", "", Who::Manager),
-    ("POST", "/webhooks/{webhook}/rename", "name=Hacked", Who::Manager),
-    ("POST", "/webhooks/{webhook}/rotate", "grace=0&revision=1", Who::Manager),
-    ("POST", "/webhooks/{webhook}/revoke", "", Who::Manager),
-    ("GET", "/dead-letters", "", Who::Manager),
-    ("POST", "/dead-letters", "do=discard&id={dead}", Who::Manager),
-    ("GET", "/dead-letters/{dead}", "", Who::Manager),
-    ("POST", "/sign-out", "", Who::Member),
+/// Every route that needs a session: method, path, form, and the least role. `{…}` are ids.
+const ROUTES: &[(&str, &str, &str, Access)] = &[
+    ("GET", "/account", "", Access::Member),
+    ("POST", "/account", "password=correct+horse+battery", Access::Member),
+    ("GET", "/activities", "", Access::Member),
+    ("GET", "/activities/stream", "", Access::Member),
+    ("GET", "/activities/{activity}", "", Access::Member),
+    ("GET", "/settings", "", Access::Member),
+    ("POST", "/settings", "name=Hacked", Access::Manager),
+    ("GET", "/settings/members", "", Access::Member),
+    ("POST", "/settings/members", "email=x@example.com&role=member", Access::Manager),
+    ("POST", "/settings/members/role", "email=member@example.com&role=admin", Access::Manager),
+    ("POST", "/settings/members/remove", "email=member@example.com", Access::Manager),
+    ("GET", "/settings/projects", "", Access::Member),
+    ("POST", "/settings/projects", "name=Hacked", Access::Manager),
+    ("POST", "/settings/projects/{project}", "name=Hacked", Access::Manager),
+    ("GET", "/settings/integrations", "", Access::Member),
+    ("POST", "/settings/integrations", "project={project}&name=Hacked", Access::Manager),
+    ("GET", "/settings/integrations/new", "", Access::Manager),
+    ("GET", "/webhooks/{webhook}", "", Access::Member),
+    ("GET", "/webhooks/{webhook}/stream", "", Access::Member),
+    ("POST", "/webhooks/{webhook}/test", "", Access::Manager),
+    ("POST", "/webhooks/{webhook}/rename", "name=Hacked", Access::Manager),
+    ("POST", "/webhooks/{webhook}/rotate", "grace=0&revision=1", Access::Manager),
+    ("POST", "/webhooks/{webhook}/revoke", "", Access::Manager),
+    ("GET", "/dead-letters", "", Access::Manager),
+    ("POST", "/dead-letters", "do=discard&id={dead}", Access::Manager),
+    ("GET", "/dead-letters/{dead}", "", Access::Manager),
+    ("POST", "/sign-out", "", Access::Member),
 ];
 
-/// And those that need none.
+/// Routes that need no session.
 const OPEN: &[(&str, &str)] = &[
     ("GET", "/"),
     ("GET", "/assets/{version}/{name}"),
@@ -61,8 +60,7 @@ const OPEN: &[(&str, &str)] = &[
 
 #[test]
 fn every_route_is_in_the_table() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboard/src/server.rs");
-    let source = std::fs::read_to_string(path).expect("the routes");
+    let source = repository::read("dashboard/src/server.rs");
     let plain = |path: &str| {
         let mut parts = path.split(['{', '}']);
         let mut plain = String::new();
@@ -76,7 +74,7 @@ fn every_route_is_in_the_table() {
         .split("route(\"")
         .skip(1)
         .map(|rest| {
-            let (path, rest) = rest.split_once('"').expect("a path");
+            let (path, rest) = rest.split_once('"').expect("the route should have a path");
             let method = if rest.starts_with(", get()") { "GET" } else { "POST" };
             (method, plain(path))
         })
@@ -87,26 +85,27 @@ fn every_route_is_in_the_table() {
 }
 
 #[tokio::test]
-async fn every_route_refuses_who_has_no_business_there_and_shows_scripts_as_text() {
+async fn every_route_rejects_unauthorized_requests_and_shows_scripts_as_text() {
     let embedded = Embedded::default();
     let serve = embedded.serve(&["--retry-schedule", "100ms"]).await;
-    let (url, ingress) = (serve.dashboard_url().await, embedded.url(&serve).await);
+    let url = serve.dashboard_url().await;
+    let ingress = embedded.url(&serve).await;
     let cli = async |words: &[&str]| embedded.json(words).await;
     let member = ["--workspace", "My Workspace", "--email", "member@example.com"];
     cli(&[&["member", "add"][..], &member].concat()).await;
     cli(&["workspace", "create", "--name", "Other", "--owner", "other@example.com"]).await;
     let invite = async |workspace: &str, email: &str| {
         let words = ["member", "invite", "--workspace", workspace, "--email", email];
-        let made = cli(&[&words[..], &["--dashboard-url", &url]].concat()).await;
-        Visitor::by_link(made["link"].as_str().expect("a link")).await
+        let invited = cli(&[&words[..], &["--dashboard-url", &url]].concat()).await;
+        Visitor::by_link(invited["link"].as_str().expect("the output should contain a link")).await
     };
     let owner = invite("My Workspace", "owner@example.com").await;
     let member = invite("My Workspace", "member@example.com").await;
     let other = invite("Other", "other@example.com").await;
-    let nobody = Visitor::nobody(&url);
+    let anonymous = Visitor::anonymous(&url);
 
-    // Something of each kind, with a script wherever a person can write.
-    let quoted = serde_json::to_string(SCRIPT).expect("JSON");
+    // One row of each kind, with a script in every text that a person can write.
+    let quoted = serde_json::to_string(SCRIPT).expect("serializing to JSON should succeed");
     let activity = format!(
         r#"{{"title":{quoted},"description":{quoted},"startTime":"2024-08-03T11:30:00Z","trigger":{quoted},
             "event":{quoted},"externalId":{quoted},"metadata":{{"a":{quoted}}}}}"#
@@ -121,7 +120,7 @@ async fn every_route_refuses_who_has_no_business_there_and_shows_scripts_as_text
     embedded.wait_number("SELECT count(*) FROM refused_requests", 1, SOON).await;
     let id_of = |table: &str| {
         let hex = embedded.texts(&format!("SELECT lower(hex(id)) FROM {table} LIMIT 1")).remove(0);
-        uuid::Uuid::parse_str(&hex).expect("an id").to_string()
+        uuid::Uuid::parse_str(&hex).expect("the id should be a UUID").to_string()
     };
     let [activity, project, webhook, dead] =
         ["activities", "projects", "webhooks", "dead_letters"].map(id_of);
@@ -148,28 +147,29 @@ async fn every_route_refuses_who_has_no_business_there_and_shows_scripts_as_text
             "workspaces WHERE name = 'Hacked'",
             "activities",
         ]
-        .map(|what| embedded.number(&format!("SELECT count(*) FROM {what}")))
+        .map(|rows| embedded.number(&format!("SELECT count(*) FROM {rows}")))
     };
     let before = counts();
 
-    for (method, path, form, who) in ROUTES {
-        let (path, form) = (fill(path), fill(form));
-        let what = format!("{method} {path}");
-        let answer = nobody.ask(method, &path, &form).await;
+    for (method, path, form, access) in ROUTES {
+        let path = fill(path);
+        let form = fill(form);
+        let route = format!("{method} {path}");
+        let answer = anonymous.ask(method, &path, &form).await;
         assert!(
             answer.status == 303 && answer.headers["location"].starts_with("/sign-in"),
-            "{what}"
+            "{route}"
         );
         if *method == "POST" {
             let answer = owner.post_bare(&path, &form).await;
-            assert_eq!(answer.status, 403, "{what}: no token of the session");
+            assert_eq!(answer.status, 403, "{route}: without the session's form token");
             let answer = owner.post_bare(&path, &format!("{form}&csrf={}", member.csrf)).await;
-            assert_eq!(answer.status, 403, "{what}: somebody else's token");
+            assert_eq!(answer.status, 403, "{route}: with the form token of another session");
         }
-        if *who == Who::Manager {
-            assert_eq!(member.ask(method, &path, &form).await.status, 403, "{what}: a member");
+        if *access == Access::Manager {
+            assert_eq!(member.ask(method, &path, &form).await.status, 403, "{route}: a member");
         } else if *method == "GET" && !path.ends_with("stream") {
-            assert_eq!(member.ask(method, &path, "").await.status, 200, "{what}: a member");
+            assert_eq!(member.ask(method, &path, "").await.status, 200, "{route}: a member");
         }
         let has_foreign_id = path.contains('-')
             && !path.starts_with("/dead-letters?")
@@ -177,23 +177,23 @@ async fn every_route_refuses_who_has_no_business_there_and_shows_scripts_as_text
             && path != "/sign-out";
         if has_foreign_id {
             let answer = other.ask(method, &path, &form).await;
-            assert_eq!(answer.status, 404, "{what}: of another workspace: {}", answer.text());
+            assert_eq!(answer.status, 404, "{route}: of another workspace: {}", answer.text());
         } else if *method == "GET" && !path.ends_with("stream") {
             let text = other.ask(method, &path, "").await.text();
             for hidden in [&activity, &webhook, &dead, &project, "owner@example.com", "alert(1)"] {
-                assert!(!text.contains(hidden), "{what} shows {hidden} of another workspace");
+                assert!(!text.contains(hidden), "{route} shows {hidden} of another workspace");
             }
         }
         if *method == "GET" && !path.ends_with("stream") {
             let answer = owner.ask(method, &path, "").await;
-            assert_eq!(answer.status, 200, "{what}");
+            assert_eq!(answer.status, 200, "{route}");
             let text = answer.text();
             assert!(
                 !text.contains("<script>alert") && !text.contains("<img src=x"),
-                "{what}: {text}"
+                "{route}: {text}"
             );
             let policy = &answer.headers["content-security-policy"];
-            assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{what}");
+            assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{route}");
         }
     }
     // Ids of another workspace in a form or a query find nothing.
@@ -218,7 +218,7 @@ async fn every_route_refuses_who_has_no_business_there_and_shows_scripts_as_text
         let answer = other.post(path, &fill(form)).await;
         assert_eq!(answer.status, status, "{path} {form}: {}", answer.text());
     }
-    assert_eq!(counts(), before, "nothing was changed by any of it");
+    assert_eq!(counts(), before, "no request changed anything");
     assert!(
         owner
             .ask("GET", &format!("/activities/{activity}"), "")

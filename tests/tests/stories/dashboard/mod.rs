@@ -1,8 +1,8 @@
 //! The dashboard in a real browser, on both store engines.
 
 mod access;
+mod appearance;
 mod documented_path;
-mod looks;
 mod outages;
 mod pace;
 mod repair;
@@ -11,14 +11,14 @@ mod script;
 mod sign_in;
 mod visitor;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use trailpad_tests::browser::Browser;
-use trailpad_tests::{Embedded, Role, Sandbox};
+use trailpad_tests::{Embedded, Role, Sandbox, repository};
 
-/// A product that serves, and a browser whose owner is signed in.
+/// A running `serve`, and a browser in which the owner is signed in.
 struct Stage {
-    /// On servers: their database.
+    /// `None` on files.
     sandbox: Option<Sandbox>,
     embedded: Embedded,
     serve: Role,
@@ -26,15 +26,14 @@ struct Stage {
 }
 
 impl Stage {
-    /// On files.
     async fn on_files() -> Self {
         Self::with(None, &[]).await
     }
 
-    /// On PostgreSQL and RabbitMQ.
     async fn on_servers() -> Self {
         let sandbox = Sandbox::new().await;
-        let (database, amqp) = (sandbox.database_url.clone(), sandbox.amqp_url.clone());
+        let database = sandbox.database_url.clone();
+        let amqp = sandbox.amqp_url.clone();
         let queue = sandbox.queue.clone();
         let words = ["--database-url", &database, "--amqp-url", &amqp, "--queue", &queue]
             .map(str::to_owned);
@@ -48,26 +47,25 @@ impl Stage {
         let (serve, browser) = tokio::join!(embedded.serve(&all), Browser::open());
         let stage = Self { sandbox, embedded, serve, browser };
         let link = std::fs::read_to_string(stage.embedded.path().join("first-sign-in-url"));
-        stage.browser.goto(link.expect("a link").trim()).await;
+        stage.browser.goto(link.expect("the file should contain a link").trim()).await;
         stage.browser.sees("Welcome to My Workspace").await;
         stage.browser.click("Sign in").await;
         stage.browser.sees("All projects").await;
         stage
     }
 
-    /// Opens a page of the dashboard.
     async fn open(&self, path: &str) {
         self.browser.goto(&format!("{}{path}", self.serve.dashboard_url().await)).await;
     }
 
-    async fn picture(&self, name: &str) {
+    async fn screenshot(&self, name: &str) {
         let name = if self.sandbox.is_some() { format!("servers/{name}") } else { name.to_owned() };
-        self.browser.picture(&pictures().join(format!("{name}.png"))).await;
+        self.browser.screenshot(&screenshots().join(format!("{name}.png"))).await;
     }
 }
 
-/// Where pictures go: below target/, or where they are wanted.
-fn pictures() -> PathBuf {
-    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/pictures");
+/// The directory of screenshots: `TRAILPAD_TEST_PICTURES`, or below `target/`.
+fn screenshots() -> PathBuf {
+    let usual = || repository::path("target/pictures");
     std::env::var_os("TRAILPAD_TEST_PICTURES").map_or_else(usual, PathBuf::from)
 }

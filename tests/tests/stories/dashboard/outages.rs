@@ -1,4 +1,4 @@
-//! The dashboard as a role of its own, and what its pages say while something is away.
+//! The dashboard as a separate role while the broker or the database is unavailable.
 
 use trailpad_tests::proxy::Proxy;
 use trailpad_tests::{Role, Sandbox, wait_until};
@@ -7,7 +7,7 @@ use super::visitor::Visitor;
 use crate::SOON;
 
 #[tokio::test]
-async fn while_broker_or_database_are_away_each_page_says_what_is_not_possible() {
+async fn while_the_broker_or_database_is_unavailable_each_page_says_so() {
     let sandbox = Sandbox::new().await;
     let webhook = sandbox.seed().await;
     let (broker, amqp_url) = Proxy::of_url(&sandbox.amqp_url).await;
@@ -18,37 +18,35 @@ async fn while_broker_or_database_are_away_each_page_says_what_is_not_possible()
     dashboard.wait_ready().await;
     let url = dashboard.dashboard_url().await;
     let words = ["member", "invite", "--workspace", "Acme", "--email", "owner@example.com"];
-    let made = sandbox.json(&[&words[..], &["--dashboard-url", &url]].concat()).await;
-    let owner = Visitor::by_link(made["link"].as_str().expect("a link")).await;
+    let invited = sandbox.json(&[&words[..], &["--dashboard-url", &url]].concat()).await;
+    let owner =
+        Visitor::by_link(invited["link"].as_str().expect("the output should contain a link")).await;
     let page = format!("/webhooks/{}", webhook.id);
     let test = format!("{page}/test");
     let sent = async || {
         let answer = owner.post(&test, "").await;
         (answer.status, answer.text())
     };
-    let taken = |(status, _): &(u16, String)| *status == 303;
-    wait_until("the queue takes an activity", SOON, sent, taken).await;
+    let accepted = |(status, _): &(u16, String)| *status == 303;
+    wait_until("the queue accepts an activity", SOON, sent, accepted).await;
 
     broker.cut();
     assert_eq!(owner.ask("GET", &page, "").await.status, 200, "pages need no broker");
-    let refused = |(status, text): &(u16, String)| *status == 503 && text.contains("Try again");
-    wait_until("the page says that nothing was sent", SOON, sent, refused).await;
+    let failed = |(status, text): &(u16, String)| *status == 503 && text.contains("Try again");
+    wait_until("the page reports that nothing was sent", SOON, sent, failed).await;
     broker.heal();
-    wait_until("the queue takes one again", SOON, sent, taken).await;
+    wait_until("the queue accepts an activity again", SOON, sent, accepted).await;
 
     store.cut();
     let answer = owner.ask("GET", &page, "").await;
     assert_eq!(answer.status, 503);
     assert!(answer.text().contains("Try again in a moment"), "{}", answer.text());
     store.heal();
-    assert_eq!(owner.ask("GET", &page, "").await.status, 200, "the session is still there");
+    assert_eq!(owner.ask("GET", &page, "").await.status, 200, "the session still exists");
 
     store.freeze();
     let answer = owner.ask("GET", &page, "").await;
-    assert_eq!(
-        answer.status, 503,
-        "and a person waits for a silent one no longer than for a slow page"
-    );
+    assert_eq!(answer.status, 503, "an unresponsive database costs no more time than a slow page");
     assert!(answer.text().contains("Try again in a moment"), "{}", answer.text());
     assert_eq!(answer.headers["x-frame-options"], "DENY", "with the headers of every page");
     store.heal();

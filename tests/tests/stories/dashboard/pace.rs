@@ -1,4 +1,4 @@
-//! Pages cost the same however much there is.
+//! The time of a page does not grow with the number of rows.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,9 @@ use super::visitor::Visitor;
 
 const FEW: u32 = 100;
 const MANY: u32 = 100_000;
-/// Each page's shortest time of so many: what else the machine does only ever adds to it.
-const TIMES: usize = 21;
-/// What even the shortest of a page of half a millisecond differs by.
+/// Requests per page. The shortest time counts, because other load on the machine only adds time.
+const REQUESTS: usize = 21;
+/// Variation of the shortest time of a page that takes half a millisecond.
 const NOISE: Duration = Duration::from_micros(500);
 
 /// Rows of the first webhook, half a second apart; `:from` and `:to` are numbers.
@@ -40,7 +40,8 @@ async fn with_a_thousand_times_as_many_activities_each_page_takes_at_most_twice_
 #[tokio::test]
 async fn with_a_thousand_times_as_many_activities_each_page_takes_at_most_twice_as_long_on_servers()
 {
-    let (embedded, sandbox) = (Embedded::default(), Sandbox::new().await);
+    let embedded = Embedded::default();
+    let sandbox = Sandbox::new().await;
     let words = [
         "--database-url",
         &sandbox.database_url,
@@ -54,16 +55,25 @@ async fn with_a_thousand_times_as_many_activities_each_page_takes_at_most_twice_
 
 async fn pace(embedded: &Embedded, words: &[&str], sql: &str, fill: impl AsyncFn(&str)) {
     let serve = embedded.serve(words).await;
-    let link = std::fs::read_to_string(embedded.path().join("first-sign-in-url")).expect("a link");
+    let link = std::fs::read_to_string(embedded.path().join("first-sign-in-url"))
+        .expect("the file should contain a link");
     let owner = Visitor::by_link(link.trim()).await;
     let rows = |from: u32, to: u32| {
         sql.replace(":from", &from.to_string()).replace(":to", &to.to_string())
     };
     fill(&rows(MANY - FEW + 1, MANY)).await;
     let page = owner.ask("GET", "/settings/integrations", "").await.text();
-    let webhook = page.split("/webhooks/").nth(1).and_then(|rest| rest.get(..36)).expect("an id");
+    let webhook = page
+        .split("/webhooks/")
+        .nth(1)
+        .and_then(|rest| rest.get(..36))
+        .expect("the page should contain an id");
     let members = owner.ask("GET", "/settings/members", "").await.text();
-    let member = members.split("?member=").nth(1).and_then(|rest| rest.get(..36)).expect("an id");
+    let member = members
+        .split("?member=")
+        .nth(1)
+        .and_then(|rest| rest.get(..36))
+        .expect("the page should contain an id");
     let mut pages = vec![
         "/activities".to_owned(),
         format!("/activities?webhook={webhook}"),
@@ -77,25 +87,30 @@ async fn pace(embedded: &Embedded, words: &[&str], sql: &str, fill: impl AsyncFn
     ];
     let few = shortest(&owner, &pages).await;
     fill(&rows(1, MANY - FEW)).await;
-    // The last one: far down the list.
+    // The last page is far down the list.
     let first = owner.ask("GET", "/activities", "").await.text();
     let after = first.split("after=").nth(1).and_then(|rest| rest.split('"').next());
-    let (micros, id) = after.expect("an older page").split_once('.').expect("a place");
-    let deep = micros.parse::<i64>().expect("a number") - 45_000 * 1_000_000;
-    *pages.last_mut().expect("some") = format!("/activities?after={deep}.{id}");
+    let (micros, id) = after
+        .expect("the page should link to an older page")
+        .split_once('.')
+        .expect("the link should contain a position");
+    let deep = micros.parse::<i64>().expect("the value should be a number") - 45_000 * 1_000_000;
+    *pages.last_mut().expect("the list should not be empty") =
+        format!("/activities?after={deep}.{id}");
     let many = shortest(&owner, &pages).await;
-    let deepest = owner.ask("GET", pages.last().expect("some"), "").await.text();
-    assert!(deepest.contains("Older →"), "there is more below");
+    let deepest =
+        owner.ask("GET", pages.last().expect("the list should not be empty"), "").await.text();
+    assert!(deepest.contains("Older →"), "the list continues");
     for ((page, few), many) in pages.iter().zip(few).zip(many) {
         println!("{page}: {few:?} with {FEW}, {many:?} with {MANY}");
         assert!(many <= few * 2 + NOISE, "{page}: {few:?} with {FEW}, {many:?} with {MANY}");
     }
-    find_one(&owner).await;
+    find_one_row(&owner).await;
     drop(serve);
 }
 
-/// One row among many, by its title: no page of the search looks at all of them.
-async fn find_one(owner: &Visitor) {
+/// Searches one row among many by its title; no page of the search reads all rows.
+async fn find_one_row(owner: &Visitor) {
     let mut page = "/activities?q=ITY+12345".to_owned();
     for pages in 1.. {
         let began = Instant::now();
@@ -103,24 +118,30 @@ async fn find_one(owner: &Visitor) {
         println!("{page}: {:?}", began.elapsed());
         assert!(began.elapsed() < Duration::from_secs(3), "{page}: {:?}", began.elapsed());
         if text.contains(">Activity 12345<") {
-            assert!(pages > 1, "a page looks at a part of them");
+            assert!(pages > 1, "one page reads only a part of the rows");
             return;
         }
-        assert!(text.contains("Search further back"), "found on no page");
+        assert!(text.contains("Search further back"), "the row is on no page");
         let link = text.split("href=\"").find(|link| link.contains("after="));
-        page = link.and_then(|link| link.split('"').next()).expect("a link").replace("&amp;", "&");
+        page = link
+            .and_then(|link| link.split('"').next())
+            .expect("the page should contain a link")
+            .replace("&amp;", "&");
     }
 }
 
-/// Page by page in turn, so that a noisy second falls on all of them.
+/// The shortest time of each page. The pages take turns, so a noisy second affects all of them.
 async fn shortest(visitor: &Visitor, pages: &[String]) -> Vec<Duration> {
     let mut times = vec![Vec::new(); pages.len()];
-    for _ in 0..TIMES {
+    for _ in 0..REQUESTS {
         for (page, times) in pages.iter().zip(&mut times) {
             let began = Instant::now();
             assert_eq!(visitor.ask("GET", page, "").await.status, 200, "{page}");
             times.push(began.elapsed());
         }
     }
-    times.into_iter().map(|times| times.into_iter().min().expect("some")).collect()
+    times
+        .into_iter()
+        .map(|times| times.into_iter().min().expect("the list should not be empty"))
+        .collect()
 }

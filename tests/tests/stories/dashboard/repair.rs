@@ -1,4 +1,4 @@
-//! What did not arrive, seen and mended on the pages.
+//! Dead letters and rejected requests on the pages, and their repair.
 
 use trailpad_tests::{Embedded, post};
 
@@ -8,29 +8,26 @@ use crate::SOON;
 
 const UNKNOWN: &str = r#"{"title":"For Jane","startTime":"2024-08-03T11:30:00Z","memberEmail":"jane+crm@example.com","externalId":"jane-1"}"#;
 
-#[tokio::test]
-async fn a_dead_letter_is_replayed_from_the_page_once_its_member_is_there_on_files() {
-    repair(Stage::on_files().await).await;
+on_files_and_servers! {
+    Stage:
+    a_dead_letter_is_replayed_on_the_page_after_its_member_is_added,
+    a_rejected_request_is_shown_with_pointer_and_reason_and_without_its_token,
 }
 
-#[tokio::test]
-async fn a_dead_letter_is_replayed_from_the_page_once_its_member_is_there_on_servers() {
-    repair(Stage::on_servers().await).await;
-}
-
-async fn repair(stage: Stage) {
-    let (browser, url) = (&stage.browser, stage.embedded.url(&stage.serve).await);
+async fn a_dead_letter_is_replayed_on_the_page_after_its_member_is_added(stage: Stage) {
+    let browser = &stage.browser;
+    let url = stage.embedded.url(&stage.serve).await;
     assert_eq!(post(&url, UNKNOWN).await.status, 202);
     browser
         .reload_until("/dead-letters", "jane+crm@example.com", &stage.serve.dashboard_url().await)
         .await;
-    stage.picture("dead-letters").await;
+    stage.screenshot("dead-letters").await;
 
     stage.open("/settings/members").await;
     browser.fill("E-mail address", "jane+crm@example.com").await;
     browser.click("Invite").await;
     browser.sees("1 dead letter waits for this address").await;
-    stage.picture("members").await;
+    stage.screenshot("members").await;
     browser.click("Look at them and replay them").await;
     browser.tick("Select all of this page").await;
     browser.click("Replay selected").await;
@@ -43,40 +40,35 @@ async fn repair(stage: Stage) {
 }
 
 #[tokio::test]
-async fn what_died_since_the_page_was_made_is_not_discarded_with_all_that_match() {
+async fn dead_letters_newer_than_the_page_are_not_discarded_with_all_matching_ones() {
     let embedded = Embedded::default();
     let serve = embedded.serve(&["--retry-schedule", "100ms"]).await;
-    let link = std::fs::read_to_string(embedded.path().join("first-sign-in-url")).expect("a link");
+    let link = std::fs::read_to_string(embedded.path().join("first-sign-in-url"))
+        .expect("the file should contain a link");
     let owner = Visitor::by_link(link.trim()).await;
     let url = embedded.url(&serve).await;
-    let dies = async |count: i64| {
+    let fail = async |count: i64| {
         assert_eq!(post(&url, &UNKNOWN.replace("jane-1", &count.to_string())).await.status, 202);
         embedded.wait_number("SELECT count(*) FROM dead_letters", count, SOON).await;
     };
-    dies(1).await;
-    dies(2).await;
+    fail(1).await;
+    fail(2).await;
     let page = owner.ask("GET", "/dead-letters", "").await.text();
     let seen = page.split("name=\"seen\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
-    dies(3).await;
-    let form = format!("do=discard-all&query=&seen={}", seen.expect("an instant"));
+    fail(3).await;
+    let form = format!(
+        "do=discard-all&query=&seen={}",
+        seen.expect("the page should contain a timestamp")
+    );
     let answer = owner.post("/dead-letters", &form).await;
     assert_eq!(answer.headers["location"], "/dead-letters?done=discarded.2.0");
     let open = "SELECT external_id FROM dead_letters WHERE discarded_at IS NULL";
-    assert_eq!(embedded.texts(open), ["3"], "nobody has seen it yet");
+    assert_eq!(embedded.texts(open), ["3"], "it is newer than the page");
 }
 
-#[tokio::test]
-async fn a_refused_request_shows_with_pointer_and_reason_and_its_token_nowhere_on_files() {
-    refused(Stage::on_files().await).await;
-}
-
-#[tokio::test]
-async fn a_refused_request_shows_with_pointer_and_reason_and_its_token_nowhere_on_servers() {
-    refused(Stage::on_servers().await).await;
-}
-
-async fn refused(stage: Stage) {
-    let (browser, url) = (&stage.browser, stage.embedded.url(&stage.serve).await);
+async fn a_rejected_request_is_shown_with_pointer_and_reason_and_without_its_token(stage: Stage) {
+    let browser = &stage.browser;
+    let url = stage.embedded.url(&stage.serve).await;
     let sent =
         r#"{"title":"SECRET-TITLE","startTime":"yesterday","metadata":{"key":"SECRET-VALUE"}}"#;
     assert_eq!(post(&url, sent).await.status, 422);
@@ -88,9 +80,9 @@ async fn refused(stage: Stage) {
     for text in ["/startTime", "ISO 8601", "not-json", "line 1, column"] {
         browser.sees(text).await;
     }
-    stage.picture("refused").await;
-    let token = url.rsplit('/').next().expect("a token");
-    let secret = &token.rsplit('_').next().expect("a secret")[..16];
+    stage.screenshot("rejected").await;
+    let token = url.rsplit('/').next().expect("the URL should contain a token");
+    let secret = &token.rsplit('_').next().expect("the token should contain a secret")[..16];
     let page = browser.source().await;
     let kept = match &stage.sandbox {
         Some(sandbox) => sandbox.texts("SELECT problem FROM refused_requests").await,

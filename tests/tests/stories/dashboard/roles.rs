@@ -1,4 +1,4 @@
-//! What owners and admins may do to one another, and when it holds.
+//! The rights of owners and admins over each other, and when a change takes effect.
 
 use trailpad_tests::{Embedded, Role};
 
@@ -8,12 +8,12 @@ async fn signed_in(embedded: &Embedded, serve: &Role, email: &str) -> Visitor {
     let url = serve.dashboard_url().await;
     let words =
         ["member", "invite", "--workspace", "My Workspace", "--email", email, "--dashboard-url"];
-    let made = embedded.json(&[&words[..], &[&url]].concat()).await;
-    Visitor::by_link(made["link"].as_str().expect("a link")).await
+    let invited = embedded.json(&[&words[..], &[&url]].concat()).await;
+    Visitor::by_link(invited["link"].as_str().expect("the output should contain a link")).await
 }
 
 #[tokio::test]
-async fn an_admin_manages_everybody_but_owners_and_what_is_taken_from_them_is_gone_at_once() {
+async fn an_admin_manages_everyone_but_owners_and_loses_revoked_rights_at_once() {
     let embedded = Embedded::default();
     let serve = embedded.serve(&[]).await;
     let owner = signed_in(&embedded, &serve, "owner@example.com").await;
@@ -49,6 +49,6 @@ async fn an_admin_manages_everybody_but_owners_and_what_is_taken_from_them_is_go
     assert_eq!(removed.headers["location"], "/settings/members?done=removed");
     let page = owner.ask("GET", "/settings/members?done=removed", "").await;
     assert!(page.text().contains("signed out everywhere"));
-    let gone = admin.ask("GET", "/activities", "").await;
-    assert_eq!(gone.headers["location"], "/sign-in");
+    let removed = admin.ask("GET", "/activities", "").await;
+    assert_eq!(removed.headers["location"], "/sign-in");
 }

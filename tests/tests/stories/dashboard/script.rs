@@ -1,11 +1,11 @@
-//! What the pages' script adds, in a real browser.
+//! The script of the pages, in a real browser.
 
 use trailpad_tests::{post, wait_until};
 
 use super::Stage;
 use crate::{SOON, activity};
 
-/// An activity whose later copies replace it.
+/// An activity that replaces an earlier one of the same externalId.
 fn replacing(external_id: &str, title: &str) -> String {
     format!(
         r#"{{"title":"{title}","startTime":"2024-08-03T11:30:00Z","externalId":"{external_id}","metadata":{{"processing":{{"onDuplicate":"replace"}}}}}}"#
@@ -13,15 +13,17 @@ fn replacing(external_id: &str, title: &str) -> String {
 }
 
 #[tokio::test]
-async fn rows_come_move_and_go_and_what_a_person_is_at_stays() {
+async fn live_updates_add_move_and_remove_rows_and_keep_focus_and_selection() {
     let stage = Stage::on_files().await;
-    let (browser, url) = (&stage.browser, stage.embedded.url(&stage.serve).await);
-    for (id, title) in [("gone", "Will go"), ("kept", "Stays as it is"), ("moves", "First version")]
+    let browser = &stage.browser;
+    let url = stage.embedded.url(&stage.serve).await;
+    for (id, title) in
+        [("deleted", "Will be deleted"), ("kept", "Stays as it is"), ("moves", "First version")]
     {
         assert_eq!(post(&url, &replacing(id, title)).await.status, 202);
         browser.sees(title).await;
     }
-    // The middle one is at hand: its link has the focus, and its externalId is selected.
+    // The link of the middle row has the focus, and its externalId is selected.
     browser
         .run(
             "window.row = document.querySelector('tbody').rows[1];
@@ -33,13 +35,13 @@ async fn rows_come_move_and_go_and_what_a_person_is_at_stays() {
     browser.sees("Customer Inquiry Handled").await;
     assert_eq!(post(&url, &replacing("moves", "Second version")).await.status, 202);
     browser.sees("Second version").await;
-    stage.embedded.execute("DELETE FROM activities WHERE external_id = 'gone'");
+    stage.embedded.execute("DELETE FROM activities WHERE external_id = 'deleted'");
     let titles = async || {
         browser.run("return Array.from(document.querySelector('tbody').rows, (row) => row.cells[1].textContent)").await
     };
     let wanted =
         serde_json::json!(["Second version", "Customer Inquiry Handled", "Stays as it is"]);
-    wait_until("the rows", SOON, titles, |seen| *seen == wanted).await;
+    wait_until("the rows are updated", SOON, titles, |seen| *seen == wanted).await;
     let kept = browser
         .run(
             "return [row === document.querySelector('tbody').rows[2],
@@ -47,7 +49,7 @@ async fn rows_come_move_and_go_and_what_a_person_is_at_stays() {
         )
         .await;
     assert_eq!(kept, serde_json::json!([true, true, "kept"]));
-    // The one that is at hand changes itself.
+    // The focused row changes.
     assert_eq!(post(&url, &replacing("kept", "Changed")).await.status, 202);
     browser.sees("Changed").await;
     let focused = browser.run("return document.activeElement.textContent").await;
@@ -56,9 +58,10 @@ async fn rows_come_move_and_go_and_what_a_person_is_at_stays() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_not_kept_up_to_date_says_so_until_it_is_again() {
+async fn a_page_without_live_updates_says_so_until_they_resume() {
     let stage = Stage::on_files().await;
-    let (browser, url) = (&stage.browser, stage.embedded.url(&stage.serve).await);
+    let browser = &stage.browser;
+    let url = stage.embedded.url(&stage.serve).await;
     stage.embedded.execute("CREATE TABLE kept AS SELECT * FROM sessions; DELETE FROM sessions");
     browser.sees("Not up to date: reload").await;
     assert_eq!(post(&url, &activity("a")).await.status, 202);
@@ -69,10 +72,11 @@ async fn a_page_that_is_not_kept_up_to_date_says_so_until_it_is_again() {
 }
 
 #[tokio::test]
-async fn tabs_that_nobody_looks_at_take_no_connection() {
+async fn hidden_tabs_use_no_connection() {
     let stage = Stage::on_files().await;
-    let (browser, url) = (&stage.browser, stage.embedded.url(&stage.serve).await);
-    // One more than a browser's six connections of a host, each with its stream.
+    let browser = &stage.browser;
+    let url = stage.embedded.url(&stage.serve).await;
+    // A browser opens at most six connections to a host; each tab has a stream.
     for _ in 0..7 {
         browser.open_tab().await;
         stage.open("/activities").await;
@@ -92,7 +96,7 @@ async fn a_form_is_sent_once_however_often_it_is_clicked() {
     stage.open("/settings/integrations/new").await;
     browser.choose("Project", "My Project").await;
     browser.fill("Name", "Only one").await;
-    // A store that takes its time, so that the second click meets the same page.
+    // A slow store, so that the second click hits the same page.
     stage.embedded.execute(
         "CREATE VIEW slow AS WITH RECURSIVE numbers(n) AS
              (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 5000000) SELECT max(n) FROM numbers;
@@ -103,7 +107,7 @@ async fn a_form_is_sent_once_however_often_it_is_clicked() {
     let sql = "SELECT count(*) FROM webhooks WHERE name = 'Only one'";
     assert_eq!(stage.embedded.number(sql), 1);
 
-    // A page that comes back as it was left can be used again.
+    // A page that the browser restores can be used again.
     stage.open("/settings/integrations/new").await;
     let disabled = async || browser.run("return button.disabled").await;
     browser
@@ -112,7 +116,7 @@ async fn a_form_is_sent_once_however_often_it_is_clicked() {
              button.form.dispatchEvent(new SubmitEvent('submit', { bubbles: true }));",
         )
         .await;
-    wait_until("sent", SOON, disabled, |disabled| *disabled == true).await;
+    wait_until("the form is sent", SOON, disabled, |disabled| *disabled == true).await;
     browser.run("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))").await;
     assert_eq!(disabled().await, false);
     stage.browser.close().await;

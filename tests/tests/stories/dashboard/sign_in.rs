@@ -1,4 +1,4 @@
-//! Signing in and out, and the password.
+//! Signing in and out, and passwords.
 
 use trailpad_tests::browser::{Browser, NAME};
 use trailpad_tests::http::request;
@@ -8,17 +8,17 @@ use super::visitor::Visitor;
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-/// The link that a first start made.
+/// The sign-in link of the first start.
 fn first_link(embedded: &Embedded) -> String {
     let link = std::fs::read_to_string(embedded.path().join("first-sign-in-url"));
-    link.expect("a link").trim().to_owned()
+    link.expect("the file should contain a link").trim().to_owned()
 }
 
-/// One more link for the owner.
+/// A new sign-in link for the owner.
 async fn another_link(embedded: &Embedded, url: &str) -> String {
     let words = ["member", "invite", "--workspace", "My Workspace", "--email", "owner@example.com"];
-    let made = embedded.json(&[&words[..], &["--dashboard-url", url]].concat()).await;
-    made["link"].as_str().expect("a link").to_owned()
+    let invited = embedded.json(&[&words[..], &["--dashboard-url", url]].concat()).await;
+    invited["link"].as_str().expect("the output should contain a link").to_owned()
 }
 
 /// A dashboard whose owner has a password, `right horse battery`.
@@ -31,21 +31,23 @@ async fn with_a_password(words: &[&str]) -> (Embedded, Role, String) {
     (embedded, serve, url)
 }
 
-/// Tries a password of the owner, as a proxy would pass it on from this address; gives the status.
-async fn tries(url: &str, from: &str, password: &str) -> u16 {
+/// The status of a sign-in of the owner with this password, as a proxy would forward it from this
+/// address.
+async fn sign_in_status(url: &str, from: &str, password: &str) -> u16 {
     let form = format!("email=owner%40example.com&password={password}");
     let headers = [FORM, ("x-forwarded-for", from)];
     let answer = request("POST", &format!("{url}/sign-in"), &headers, form.as_bytes()).await;
-    answer.expect("an answer").status
+    answer.expect("the request should get a response").status
 }
 
 #[tokio::test]
-async fn a_link_signs_in_once_a_password_works_and_wrong_ones_are_throttled() {
+async fn a_link_signs_in_once_and_wrong_passwords_are_throttled() {
     let embedded = Embedded::default();
     let serve = embedded.serve(&[]).await;
-    let (url, link) = (serve.dashboard_url().await, first_link(&embedded));
+    let url = serve.dashboard_url().await;
+    let link = first_link(&embedded);
     let owner = Visitor::by_link(&link).await;
-    let again = request("POST", &link, &[], b"").await.expect("an answer");
+    let again = request("POST", &link, &[], b"").await.expect("the request should get a response");
     assert!(again.text().contains("used up") && !again.headers.contains_key("set-cookie"));
 
     let short = owner.post("/account", "password=short").await;
@@ -53,16 +55,16 @@ async fn a_link_signs_in_once_a_password_works_and_wrong_ones_are_throttled() {
     assert_eq!(owner.post("/account", "password=right+horse+battery").await.status, 303);
     let stored = embedded.texts("SELECT password_hash FROM members");
     assert!(stored[0].starts_with("$argon2id$"), "{stored:?}");
-    let nobody = Visitor::nobody(&url);
+    let anonymous = Visitor::anonymous(&url);
     let form = |password: &str| format!("email=owner%40example.com&password={password}");
-    let answer = nobody.post_bare("/sign-in", &form("right+horse+battery")).await;
+    let answer = anonymous.post_bare("/sign-in", &form("right+horse+battery")).await;
     let cookie = answer.headers["set-cookie"].clone();
     assert_eq!(answer.status, 303);
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
     for _ in 0..10 {
-        assert_eq!(nobody.post_bare("/sign-in", &form("wrong")).await.status, 422);
+        assert_eq!(anonymous.post_bare("/sign-in", &form("wrong")).await.status, 422);
     }
-    assert_eq!(nobody.post_bare("/sign-in", &form("right+horse+battery")).await.status, 429);
+    assert_eq!(anonymous.post_bare("/sign-in", &form("right+horse+battery")).await.status, 429);
 
     assert_eq!(owner.post("/sign-out", "").await.status, 303);
     let after = owner.ask("GET", "/activities", "").await;
@@ -70,13 +72,17 @@ async fn a_link_signs_in_once_a_password_works_and_wrong_ones_are_throttled() {
 }
 
 #[tokio::test]
-async fn over_plain_http_at_a_name_of_its_own_forms_work_and_copy_copies() {
+async fn forms_and_the_copy_button_work_over_plain_http() {
     let embedded = Embedded::default();
     let (serve, browser) = tokio::join!(embedded.serve(&[]), Browser::open());
     let named = |url: String| url.replace("127.0.0.1", NAME);
     browser.goto(&named(first_link(&embedded))).await;
     browser.sees("Welcome to My Workspace").await;
-    assert_eq!(browser.run("return isSecureContext").await, false, "no Sec-Fetch-Site is sent");
+    assert_eq!(
+        browser.run("return isSecureContext").await,
+        false,
+        "the browser sends no Sec-Fetch-Site"
+    );
     browser.click("Sign in").await;
     browser.sees("All projects").await;
 
@@ -97,46 +103,50 @@ async fn over_plain_http_at_a_name_of_its_own_forms_work_and_copy_copies() {
 }
 
 #[tokio::test]
-async fn wrong_passwords_hold_up_the_host_they_come_from_and_nobody_else() {
+async fn wrong_passwords_throttle_only_the_host_they_come_from() {
     let (_embedded, _serve, url) =
         with_a_password(&["--client-address-header", "X-Forwarded-For"]).await;
     for _ in 0..10 {
-        assert_eq!(tries(&url, "192.0.2.1", "wrong").await, 422);
+        assert_eq!(sign_in_status(&url, "192.0.2.1", "wrong").await, 422);
     }
-    assert_eq!(tries(&url, "192.0.2.1", "right+horse+battery").await, 429);
-    let invented = tries(&url, "192.0.2.2, 192.0.2.1", "right+horse+battery").await;
-    assert_eq!(invented, 429, "the proxy's word is the last one");
-    assert_eq!(tries(&url, "192.0.2.1, 192.0.2.2", "right+horse+battery").await, 303);
+    assert_eq!(sign_in_status(&url, "192.0.2.1", "right+horse+battery").await, 429);
+    let invented = sign_in_status(&url, "192.0.2.2, 192.0.2.1", "right+horse+battery").await;
+    assert_eq!(invented, 429, "only the last address comes from the proxy");
+    assert_eq!(sign_in_status(&url, "192.0.2.1, 192.0.2.2", "right+horse+battery").await, 303);
 
     for host in 0..10 {
-        assert_eq!(tries(&url, &format!("2001:db8:0:1::{host}"), "wrong").await, 422);
+        assert_eq!(sign_in_status(&url, &format!("2001:db8:0:1::{host}"), "wrong").await, 422);
     }
-    assert_eq!(tries(&url, "2001:db8:0:1:a::b", "right+horse+battery").await, 429, "its /64");
-    assert_eq!(tries(&url, "2001:db8:0:2::1", "right+horse+battery").await, 303);
+    assert_eq!(
+        sign_in_status(&url, "2001:db8:0:1:a::b", "right+horse+battery").await,
+        429,
+        "its /64"
+    );
+    assert_eq!(sign_in_status(&url, "2001:db8:0:2::1", "right+horse+battery").await, 303);
 }
 
 #[tokio::test]
-async fn a_header_that_no_setting_names_is_not_believed_and_right_passwords_spend_no_try() {
+async fn an_unconfigured_address_header_is_ignored_and_right_passwords_cost_no_attempt() {
     let (_embedded, serve, url) = with_a_password(&[]).await;
     for _ in 0..12 {
-        assert_eq!(tries(&url, "192.0.2.1", "right+horse+battery").await, 303);
+        assert_eq!(sign_in_status(&url, "192.0.2.1", "right+horse+battery").await, 303);
     }
     for host in 0..10 {
-        assert_eq!(tries(&url, &format!("192.0.2.{host}"), "wrong").await, 422);
+        assert_eq!(sign_in_status(&url, &format!("192.0.2.{host}"), "wrong").await, 422);
     }
-    assert_eq!(tries(&url, "192.0.2.99", "right+horse+battery").await, 429);
+    assert_eq!(sign_in_status(&url, "192.0.2.99", "right+horse+battery").await, 429);
     serve.wait_log("sign-in is throttled").await;
 }
 
 #[tokio::test]
-async fn while_the_store_is_away_no_try_is_spent() {
+async fn while_the_store_is_unavailable_no_sign_in_attempt_is_counted() {
     let (embedded, _serve, url) = with_a_password(&[]).await;
-    embedded.execute("ALTER TABLE members RENAME TO gone");
+    embedded.execute("ALTER TABLE members RENAME TO renamed");
     for _ in 0..12 {
-        assert_eq!(tries(&url, "192.0.2.1", "wrong").await, 503);
+        assert_eq!(sign_in_status(&url, "192.0.2.1", "wrong").await, 503);
     }
-    embedded.execute("ALTER TABLE gone RENAME TO members");
-    assert_eq!(tries(&url, "192.0.2.1", "right+horse+battery").await, 303);
+    embedded.execute("ALTER TABLE renamed RENAME TO members");
+    assert_eq!(sign_in_status(&url, "192.0.2.1", "right+horse+battery").await, 303);
 }
 
 #[tokio::test]
@@ -146,8 +156,8 @@ async fn a_new_password_needs_the_current_one_unless_a_link_began_the_session() 
     assert!(!owner.ask("GET", "/account", "").await.text().contains("Current password"));
     let open = another_link(&embedded, &url).await;
     assert_eq!(owner.post("/account", "password=forgotten+horse").await.status, 303);
-    let late = request("POST", &open, &[], b"").await.expect("an answer");
-    assert!(!late.headers.contains_key("set-cookie"), "a link from before works no more");
+    let late = request("POST", &open, &[], b"").await.expect("the request should get a response");
+    assert!(!late.headers.contains_key("set-cookie"), "an earlier link is invalid");
 
     assert!(owner.ask("GET", "/account", "").await.text().contains("Current password"));
     let set = async |current: &str| {
@@ -155,7 +165,7 @@ async fn a_new_password_needs_the_current_one_unless_a_link_began_the_session() 
         owner.post("/account", &form).await.status
     };
     assert_eq!(owner.post("/account", "password=another+horse+battery").await.status, 422);
-    assert_eq!(set("right+horse+battery").await, 422, "that was the one before");
+    assert_eq!(set("right+horse+battery").await, 422, "that is the previous password");
     assert_eq!(set("forgotten+horse").await, 303);
 
     let by_password =
@@ -172,7 +182,7 @@ async fn a_new_password_needs_the_current_one_unless_a_link_began_the_session() 
 }
 
 #[tokio::test]
-async fn expired_links_and_sessions_go_when_new_ones_come_on_files() {
+async fn expired_links_and_sessions_are_deleted_when_new_ones_are_created_on_files() {
     let embedded = Embedded::default();
     let _serve = embedded.serve(&[]).await;
     let count = async |table: &str| embedded.number(&format!("SELECT count(*) FROM {table}"));
@@ -180,9 +190,12 @@ async fn expired_links_and_sessions_go_when_new_ones_come_on_files() {
 }
 
 #[tokio::test]
-async fn expired_links_and_sessions_go_when_new_ones_come_on_servers() {
-    let (embedded, sandbox) = (Embedded::default(), Sandbox::new().await);
-    let (database, amqp, queue) = (&sandbox.database_url, &sandbox.amqp_url, &sandbox.queue);
+async fn expired_links_and_sessions_are_deleted_when_new_ones_are_created_on_servers() {
+    let embedded = Embedded::default();
+    let sandbox = Sandbox::new().await;
+    let database = &sandbox.database_url;
+    let amqp = &sandbox.amqp_url;
+    let queue = &sandbox.queue;
     let words = ["--database-url", database, "--amqp-url", amqp, "--queue", queue];
     let _serve = embedded.serve(&words).await;
     let count = async |table: &str| sandbox.number(&format!("SELECT count(*) FROM {table}")).await;
@@ -199,8 +212,8 @@ async fn expired(
     let link = async |email: &str| {
         let form = format!("email={email}&role=member");
         let page = owner.post("/settings/members", &form).await.text();
-        let (_, rest) = page.split_once("id=\"link\">").expect("a link");
-        rest.split('<').next().expect("a URL").to_owned()
+        let (_, rest) = page.split_once("id=\"link\">").expect("the page should contain a link");
+        rest.split('<').next().expect("the page should contain a URL").to_owned()
     };
     Visitor::by_link(&link("jane%40example.com").await).await;
     link("john%40example.com").await;
@@ -208,56 +221,56 @@ async fn expired(
     assert_eq!(counts().await, (1, 2));
     execute(&format!("UPDATE invitations SET valid_until = {past}")).await;
     let new = link("jane%40example.com").await;
-    assert_eq!(counts().await, (1, 2), "John's link is gone");
+    assert_eq!(counts().await, (1, 2), "John's link is deleted");
     execute(&format!(
         "UPDATE sessions SET valid_until = {past}
          WHERE member_id IN (SELECT id FROM members WHERE email = 'jane@example.com')"
     ))
     .await;
     Visitor::by_link(&new).await;
-    assert_eq!(counts().await, (0, 2), "Jane's first session is gone");
+    assert_eq!(counts().await, (0, 2), "Jane's first session is deleted");
 }
 
 #[tokio::test]
-async fn after_signing_in_a_person_is_where_they_wanted_to_be() {
+async fn signing_in_returns_to_the_requested_page() {
     let (_embedded, _serve, url) = with_a_password(&[]).await;
-    let nobody = Visitor::nobody(&url);
+    let anonymous = Visitor::anonymous(&url);
     let wanted = "/activities?window=24h&q=a%26b";
-    let asked = nobody.ask("GET", wanted, "").await;
+    let asked = anonymous.ask("GET", wanted, "").await;
     let sign_in = &asked.headers["location"];
     assert_eq!(sign_in, "/sign-in?next=%2Factivities%3Fwindow%3D24h%26q%3Da%2526b");
-    let page = nobody.ask("GET", sign_in, "").await.text();
+    let page = anonymous.ask("GET", sign_in, "").await.text();
     assert!(page.contains(r#"name="next" value="/activities?window=24h&amp;q=a%26b""#), "{page}");
-    let signs_in = async |next: &str, password: &str| {
+    let sign_in = async |next: &str, password: &str| {
         let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
         let form = format!("email=owner%40example.com&password={password}&next={next}");
-        nobody.post_bare("/sign-in", &form).await
+        anonymous.post_bare("/sign-in", &form).await
     };
-    let wrong = signs_in(wanted, "wrong").await.text();
+    let wrong = sign_in(wanted, "wrong").await.text();
     assert!(wrong.contains(r#"name="next" value="/activities?window=24h&amp;q=a%26b""#), "{wrong}");
-    assert_eq!(signs_in(wanted, "right+horse+battery").await.headers["location"], wanted);
+    assert_eq!(sign_in(wanted, "right+horse+battery").await.headers["location"], wanted);
     for elsewhere in
         ["//evil.example", "/\\evil.example", "/\t/evil.example", "https://evil.example", "x", ""]
     {
-        let answer = signs_in(elsewhere, "right+horse+battery").await;
+        let answer = sign_in(elsewhere, "right+horse+battery").await;
         assert_eq!(answer.headers["location"], "/activities", "{elsewhere:?}");
     }
-    let sent = nobody.post_bare("/settings/projects", "name=X").await;
+    let sent = anonymous.post_bare("/settings/projects", "name=X").await;
     assert_eq!(sent.headers["location"], "/sign-in", "a form is not sent a second time");
 }
 
 #[tokio::test]
-async fn a_page_that_fails_is_in_the_log_with_its_cause_and_without_a_secret() {
+async fn a_failed_page_is_logged_with_its_cause_and_without_secrets() {
     let embedded = Embedded::default();
     let serve = embedded.serve(&["--log-format", "json"]).await;
     let url = serve.dashboard_url().await;
     let owner = Visitor::by_link(&first_link(&embedded)).await;
-    let nobody = Visitor::nobody(&url);
-    assert_eq!(nobody.ask("GET", "/nothing", "").await.status, 404);
+    let anonymous = Visitor::anonymous(&url);
+    assert_eq!(anonymous.ask("GET", "/nothing", "").await.status, 404);
     embedded.execute(
-        "ALTER TABLE invitations RENAME TO gone; ALTER TABLE refused_requests RENAME TO gone_too",
+        "ALTER TABLE invitations RENAME TO renamed_invitations; ALTER TABLE refused_requests RENAME TO renamed_requests",
     );
-    assert_eq!(nobody.ask("GET", "/invite/SECRET", "").await.status, 503);
+    assert_eq!(anonymous.ask("GET", "/invite/SECRET", "").await.status, 503);
     serve.wait_log(r#""page":"/invite/{link}""#).await;
     assert!(serve.log_text().contains("SQLite failed (SQLite error 1)"), "{}", serve.log_text());
     assert_eq!(serve.log_count("a page failed"), 1, "{}", serve.log_text());

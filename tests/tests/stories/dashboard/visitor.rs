@@ -1,46 +1,49 @@
-//! Somebody who asks for pages without a browser.
+//! A client of the dashboard without a browser.
 
 use trailpad_tests::Answer;
 use trailpad_tests::http::{request, split};
 
-/// With a session, or without.
+/// A client with or without a session.
 pub struct Visitor {
     url: String,
     cookie: String,
-    /// What the forms of the session bring back.
+    /// The session's form token.
     pub csrf: String,
 }
 
 impl Visitor {
     /// Without a session.
-    pub fn nobody(url: &str) -> Self {
+    pub fn anonymous(url: &str) -> Self {
         Self { url: url.to_owned(), cookie: String::new(), csrf: String::new() }
     }
 
     /// Signed in by a one-time link.
     pub async fn by_link(link: &str) -> Self {
-        let answer = request("POST", link, &[], b"").await.expect("an answer");
+        let answer =
+            request("POST", link, &[], b"").await.expect("the request should get a response");
         Self::with_session(format!("http://{}", split(link).0), &answer).await
     }
 
-    /// Signed in by a password, both as in a form.
+    /// Signed in by a password; address and password are form-encoded.
     pub async fn by_password(url: &str, email: &str, password: &str) -> Self {
         let form = format!("email={email}&password={password}");
-        let answer = Self::nobody(url).post_bare("/sign-in", &form).await;
+        let answer = Self::anonymous(url).post_bare("/sign-in", &form).await;
         Self::with_session(url.to_owned(), &answer).await
     }
 
     async fn with_session(url: String, answer: &Answer) -> Self {
-        let cookie = answer.headers.get("set-cookie").expect("a session");
-        let cookie = cookie.split(';').next().expect("a value").to_owned();
+        let cookie =
+            answer.headers.get("set-cookie").expect("the response should set a session cookie");
+        let cookie = cookie.split(';').next().expect("the cookie should have a value").to_owned();
         let mut visitor = Self { url, cookie, csrf: String::new() };
         let page = visitor.ask("GET", "/account", "").await.text();
-        let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("a form");
-        visitor.csrf = rest.split('"').next().expect("a value").to_owned();
+        let (_, rest) =
+            page.split_once("name=\"csrf\" value=\"").expect("the page should contain a form");
+        visitor.csrf = rest.split('"').next().expect("the page should contain a value").to_owned();
         visitor
     }
 
-    /// Asks as a page of the dashboard would.
+    /// Requests a path; a POST sends the form with the form token.
     pub async fn ask(&self, method: &str, path: &str, form: &str) -> Answer {
         match method {
             "GET" => self.send(method, path, "").await,
@@ -48,12 +51,12 @@ impl Visitor {
         }
     }
 
-    /// Sends a form of a page of the dashboard.
+    /// Sends a form with the form token.
     pub async fn post(&self, path: &str, form: &str) -> Answer {
         self.post_bare(path, &format!("{form}&csrf={}", self.csrf)).await
     }
 
-    /// Sends a form as it is.
+    /// Sends a form without the form token.
     pub async fn post_bare(&self, path: &str, form: &str) -> Answer {
         self.send("POST", path, form).await
     }
@@ -64,6 +67,8 @@ impl Visitor {
             headers.push(("cookie", &self.cookie));
         }
         let url = format!("{}{path}", self.url);
-        request(method, &url, &headers, body.as_bytes()).await.expect("an answer")
+        request(method, &url, &headers, body.as_bytes())
+            .await
+            .expect("the request should get a response")
     }
 }

@@ -1,4 +1,4 @@
-//! How every page looks: pictures in both themes and widths, and nothing that axe-core minds.
+//! Every page in both themes and widths: screenshots, and no violation that axe-core finds.
 
 use trailpad_tests::post;
 
@@ -8,9 +8,10 @@ use crate::SOON;
 const UNKNOWN: &str = r#"{"title":"Invoice sent","startTime":"2024-08-03T11:30:00Z","memberEmail":"jane@example.com","event":"Billing"}"#;
 
 #[tokio::test]
-async fn no_page_has_a_violation_in_either_theme_or_width() {
+async fn no_page_has_an_accessibility_violation_in_any_theme_or_width() {
     let stage = Stage::on_files().await;
-    let (browser, url) = (&stage.browser, stage.embedded.url(&stage.serve).await);
+    let browser = &stage.browser;
+    let url = stage.embedded.url(&stage.serve).await;
     for (n, title) in
         ["Customer Inquiry Handled", "Order shipped", "Refund approved", "Contract signed"]
             .iter()
@@ -30,7 +31,7 @@ async fn no_page_has_a_violation_in_either_theme_or_width() {
     let link = |table: &str| {
         let hex =
             stage.embedded.texts(&format!("SELECT lower(hex(id)) FROM {table} LIMIT 1")).remove(0);
-        uuid::Uuid::parse_str(&hex).expect("an id").to_string()
+        uuid::Uuid::parse_str(&hex).expect("the id should be a UUID").to_string()
     };
     let words = ["member", "invite", "--workspace", "My Workspace", "--email", "owner@example.com"];
     let invitation = stage.embedded.json(&[&words[..], &["--dashboard-url", ""]].concat()).await;
@@ -48,7 +49,10 @@ async fn no_page_has_a_violation_in_either_theme_or_width() {
         ("account", "/account".to_owned()),
         ("nothing", "/nothing".to_owned()),
         ("sign-in", "/sign-in".to_owned()),
-        ("invitation", invitation["link"].as_str().expect("a link").to_owned()),
+        (
+            "invitation",
+            invitation["link"].as_str().expect("the output should contain a link").to_owned(),
+        ),
         ("used-up", "/invite/x".to_owned()),
         ("no-activity", "/activities?q=nothing".to_owned()),
         ("no-dead-letter", "/dead-letters?member=nobody@example.com".to_owned()),
@@ -56,38 +60,38 @@ async fn no_page_has_a_violation_in_either_theme_or_width() {
     let mut violations = Vec::new();
     for (theme, dark) in [("light", false), ("dark", true)] {
         for (size, width, height) in [("wide", 1_280, 900), ("phone", 390, 844)] {
-            browser.look(width, height, dark).await;
-            let look = format!("{theme}-{size}");
+            browser.set_appearance(width, height, dark).await;
+            let appearance = format!("{theme}-{size}");
             for (name, path) in &pages {
                 stage.open(path).await;
-                violations.extend(faults(&stage, &look, name).await);
+                violations.extend(violations_of(&stage, &appearance, name).await);
             }
-            // What is shown once is the answer to a form.
+            // Pages that are shown once, in response to a form.
             stage.open("/settings/integrations/new").await;
             browser.fill("Name", "My Custom CRM").await;
             browser.click("Save").await;
             browser.sees("shown this once").await;
-            violations.extend(faults(&stage, &look, "webhook-url").await);
+            violations.extend(violations_of(&stage, &appearance, "webhook-url").await);
             stage.open("/settings/members").await;
             browser.fill("E-mail address", "jane@example.com").await;
             browser.click("Invite").await;
             browser.sees("Send this link").await;
-            violations.extend(faults(&stage, &look, "invited").await);
+            violations.extend(violations_of(&stage, &appearance, "invited").await);
         }
     }
     assert!(violations.is_empty(), "{}", violations.join("\n"));
     stage.browser.close().await;
 }
 
-/// Takes a picture of the page that is open; gives what is wrong with it. Of the four looks, axe
-/// sees two: each theme once, and each width once.
-async fn faults(stage: &Stage, look: &str, name: &str) -> Vec<String> {
-    stage.picture(&format!("{look}/{name}")).await;
-    let is_audited = matches!(look, "light-wide" | "dark-phone");
-    let mut faults = if is_audited { stage.browser.axe().await } else { Vec::new() };
+/// Takes a screenshot of the open page and returns its violations. axe-core runs in two of the four
+/// appearances: each theme once, and each width once.
+async fn violations_of(stage: &Stage, appearance: &str, name: &str) -> Vec<String> {
+    stage.screenshot(&format!("{appearance}/{name}")).await;
+    let is_audited = matches!(appearance, "light-wide" | "dark-phone");
+    let mut violations = if is_audited { stage.browser.axe().await } else { Vec::new() };
     let wide = stage.browser.run("return document.documentElement.scrollWidth > innerWidth").await;
     if wide == true {
-        faults.push("scrolls sideways".into());
+        violations.push("scrolls sideways".into());
     }
-    faults.iter().map(|fault| format!("{look} {name}: {fault}")).collect()
+    violations.iter().map(|violation| format!("{appearance} {name}: {violation}")).collect()
 }

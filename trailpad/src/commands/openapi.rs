@@ -1,0 +1,5 @@
+//! `trailpad openapi`
+
+pub fn run() {
+    print!("{}", trailpad_gateway::openapi());
+}
