@@ -9,9 +9,10 @@ use trailpad_common::store::{Store, StoreBackend};
 use trailpad_common::webhook::WebhookFeed;
 
 use super::admin::PostgresAdmin;
-use super::connect::{BadUrl, Config};
+use super::connect::Config;
 use super::migrate::migrate;
 use super::store::PostgresStore;
+use super::url::BadUrl;
 use super::webhook_feed::PostgresWebhookFeed;
 
 /// The PostgreSQL store engine. Each port connects when it is first used.

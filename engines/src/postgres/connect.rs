@@ -1,26 +1,29 @@
 //! Connections to PostgreSQL: configuration, TLS, pools and statement timeouts.
 
 use std::fmt;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolBuilder,
+    ClientWrapper, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolBuilder,
     RecyclingMethod, Runtime,
 };
 use rustls::{ClientConfig, RootCertStore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::{CancelToken, Client};
+use tokio_postgres::{CancelToken, Client, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use trailpad_common::failure::Unavailable;
 
 use super::error::unavailable;
+use super::hosts::Hosts;
+use super::url::{self, BadUrl};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time without an acknowledgement (TCP) after which the connection counts as lost.
 const TCP_TIMEOUT: Duration = Duration::from_secs(15);
+/// The driver does not report whether the URL sets `keepalives_idle`, only its default.
+const DEFAULT_KEEPALIVES_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 const POOL_WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limits the cancellation of a statement, and the check that a pooled connection is idle.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -28,30 +31,26 @@ const SHORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connection settings. They hold a password, so `Debug` prints none of them.
 #[derive(Clone)]
 pub struct Config {
-    postgres: tokio_postgres::Config,
+    hosts: Arc<Hosts>,
 }
-
-/// The text is not a PostgreSQL URL. The error does not quote it, because it may hold a password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a PostgreSQL URL: write postgres://user:password@host:5432/database?sslmode=require")]
-pub struct BadUrl;
 
 impl Config {
     /// Parses a URL or a `key=value` connection string (libpq, 34.1.1). `role` is shown in
     /// `pg_stat_activity`.
     ///
     /// # Errors
-    /// `url` is neither, or it names no host.
+    /// `url` is neither, or has a part that is not supported.
     pub fn parse(url: &str, role: &str) -> Result<Self, BadUrl> {
-        let mut postgres: tokio_postgres::Config = url.parse().map_err(|_| BadUrl)?;
-        if postgres.get_hosts().is_empty() {
-            return Err(BadUrl);
-        }
+        let mut postgres = url::parse(url)?;
         postgres.application_name(format!("trailpad {role}"));
-        postgres.connect_timeout(CONNECT_TIMEOUT);
-        postgres.keepalives_idle(TCP_TIMEOUT);
-        postgres.tcp_user_timeout(TCP_TIMEOUT);
-        Ok(Self { postgres })
+        if postgres.get_keepalives_idle() == DEFAULT_KEEPALIVES_IDLE {
+            postgres.keepalives_idle(TCP_TIMEOUT);
+        }
+        if postgres.get_tcp_user_timeout().is_none() {
+            postgres.tcp_user_timeout(TCP_TIMEOUT);
+        }
+        let hosts = Hosts::of(&postgres).ok_or(BadUrl::HostsDiffer)?;
+        Ok(Self { hosts: Arc::new(hosts) })
     }
 
     /// A pool of at most `size` connections, opened on demand, for callers that may abandon a
@@ -80,28 +79,29 @@ impl Config {
         build(self.pool_builder(size))
     }
 
+    /// Has no limit of the time to connect: [`Hosts`] limits each host.
     fn pool_builder(&self, size: usize) -> PoolBuilder {
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(self.postgres.clone(), tls(), manager);
+        let unused = tokio_postgres::Config::new();
+        let manager = Manager::from_connect(unused, self.clone(), manager);
         Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(POOL_WAIT_TIMEOUT))
-            .create_timeout(Some(CONNECT_TIMEOUT))
     }
 
     /// Opens a connection outside of the pools; returns its client and the task that drives it.
     pub(super) async fn connect(&self) -> Result<(Client, JoinHandle<()>), Unavailable> {
-        let connecting = timeout(CONNECT_TIMEOUT, self.postgres.connect(tls()));
-        let Ok(connected) = connecting.await else {
-            return Err(Unavailable("connecting to PostgreSQL timed out".into()));
-        };
-        let (client, connection) = connected.map_err(|error| unavailable(&error))?;
-        let driver = tokio::spawn(async move {
-            // The client reports the error to its caller.
-            let _ = connection.await;
-        });
-        Ok((client, driver))
+        self.hosts.connect(&tls()).await.map_err(|error| unavailable(&error))
+    }
+}
+
+type Connecting<'c> =
+    Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + 'c>>;
+
+impl Connect for Config {
+    fn connect(&self, _: &tokio_postgres::Config) -> Connecting<'_> {
+        Box::pin(async move { self.hosts.connect(&tls()).await })
     }
 }
 

@@ -6,7 +6,7 @@
 use std::error::Error as _;
 
 use tokio_postgres::Error;
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::DbError;
 use trailpad_common::failure::Unavailable;
 use trailpad_common::store::StoreError;
 
@@ -63,7 +63,8 @@ pub(super) fn unavailable(error: &Error) -> Unavailable {
 }
 
 fn describe_db(db: &DbError) -> String {
-    let mut text = format!("PostgreSQL reported {}", describe_sqlstate(db.code()));
+    let mut text =
+        format!("PostgreSQL reported {}", describe_sqlstate(db.code().code(), db.message()));
     for (kind, value) in
         [("constraint", db.constraint()), ("table", db.table()), ("column", db.column())]
     {
@@ -74,41 +75,89 @@ fn describe_db(db: &DbError) -> String {
     text
 }
 
-fn describe_sqlstate(code: &SqlState) -> String {
-    let code = code.code();
+/// `message` only distinguishes the causes of one code; of its text, only the name of an object is
+/// passed on. A server with another `lc_messages` has other texts, so no match is a general cause.
+fn describe_sqlstate(code: &str, message: &str) -> String {
     let text = match code {
+        "08P01" => "a violation of the protocol; a pooler reports its own errors so: see its log",
         "22P02" => "an invalid text representation",
         "23505" => "a unique violation",
         "23514" => "a check violation",
         "23502" => "a not-null violation",
-        "25006" => "that the database is read-only",
+        "25006" => {
+            "that the database is read-only; if the URL names a standby, name the primary too and \
+             add target_session_attrs=read-write"
+        }
+        "28000" if message.contains("no encryption") || message.contains("SSL off") => {
+            "that pg_hba.conf does not let this user in without encryption: write sslmode=require \
+             in the URL"
+        }
+        "28000" if message.contains("pg_hba.conf") => {
+            "that pg_hba.conf does not let this user in from this address to this database"
+        }
+        "28000" => "that the user may not connect, or does not exist",
+        "28P01" => "that the password is wrong, or the user does not exist",
+        "3D000" => "that the database does not exist",
+        "42501" => return describe_missing_right(message),
         "42P01" | "42703" => "a missing table or column: run `trailpad migrate`",
         "53100" => "a full disk",
         "53200" => "a lack of memory",
         "53300" => "too many connections",
         "54000" => "that a program limit was exceeded",
+        "55P03" => "that a lock was not free in time",
         "57P01" | "57P02" => "that it is shutting down",
         "57P03" => "that it does not accept connections yet",
         "57014" => "that the statement was cancelled",
-        "28P01" | "28000" => "that the user or the password is wrong",
-        "3D000" => "that the database does not exist",
         _ => return format!("SQLSTATE {code}"),
     };
     format!("{text} (SQLSTATE {code})")
 }
 
+/// The name of the table is only in the message, such as `permission denied for table activities`.
+fn describe_missing_right(message: &str) -> String {
+    let is_name =
+        |text: &str| text.chars().all(|char| char.is_ascii_alphanumeric() || "_ ".contains(char));
+    let object = message.strip_prefix("permission denied for ").filter(|rest| is_name(rest));
+    let policy = message.strip_prefix("new row violates row-level security policy for ");
+    let policy = policy.map(|rest| rest.replace('"', "")).filter(|rest| is_name(rest));
+    let text = match (object, policy) {
+        (Some(object), _) => format!("that the user lacks a right on {object}"),
+        (None, Some(table)) => format!("that a row-level security policy of {table} forbids it"),
+        (None, None) => "that the user lacks a right".to_owned(),
+    };
+    format!("{text} (SQLSTATE 42501)")
+}
+
 /// Describes an error of the client: fixed texts for the kinds of tokio-postgres, and the system's
 /// text for an I/O error.
 fn describe_client(error: &Error) -> String {
-    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
-    match io {
+    let source = error.source();
+    match source.and_then(|source| source.downcast_ref::<std::io::Error>()) {
         Some(io) if is_certificate(io) => format!(
             "PostgreSQL connection: {io}: SSL_CERT_FILE names certificates to trust, and \
              sslmode=disable in the URL turns TLS off"
         ),
         Some(io) => format!("PostgreSQL connection: {io}"),
         None if error.is_closed() => "the connection to PostgreSQL was lost".to_owned(),
-        None => "the connection to PostgreSQL failed".to_owned(),
+        None => {
+            let source = source.map(ToString::to_string).unwrap_or_default();
+            describe_driver(&error.to_string(), &source).to_owned()
+        }
+    }
+}
+
+/// The driver has no other way to distinguish these errors than their texts.
+fn describe_driver(error: &str, source: &str) -> &'static str {
+    match (error, source) {
+        ("timeout waiting for server", _) => "connecting to PostgreSQL timed out",
+        (_, "server does not support TLS") => {
+            "PostgreSQL offers no TLS, and the URL has sslmode=require"
+        }
+        (_, "password missing") => "PostgreSQL asks for a password, and the URL has no password",
+        ("authentication error", _) => {
+            "the authentication with PostgreSQL failed; channel_binding=require needs TLS"
+        }
+        _ => "the connection to PostgreSQL failed",
     }
 }
 
@@ -146,6 +195,53 @@ mod tests {
             ("99999", Class::Unavailable),
         ] {
             assert_eq!(classify(sqlstate), class, "{sqlstate}");
+        }
+    }
+
+    #[test]
+    fn a_refused_connection_names_the_setting_that_refuses_it() {
+        let entry = r#"no pg_hba.conf entry for host "10.0.0.1", user "u", database "d""#;
+        for (code, message, wanted) in [
+            ("28P01", r#"password authentication failed for user "u""#, "the password is wrong"),
+            ("28000", &format!("{entry}, no encryption"), "write sslmode=require"),
+            ("28000", &format!("{entry}, SSL off"), "write sslmode=require"),
+            ("28000", &format!("{entry}, SSL encryption"), "from this address"),
+            ("28000", r#"role "u" does not exist"#, "does not exist"),
+            ("28000", "la connexion est refus\u{e9}e", "the user may not connect"),
+            ("08P01", "no such user: u", "a pooler"),
+        ] {
+            let text = describe_sqlstate(code, message);
+            assert!(text.contains(wanted) && text.contains(code), "{message}: {text}");
+            assert_eq!(text.contains("password"), code == "28P01", "{message}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_right_names_its_table_and_quotes_nothing_else() {
+        let describe = |message| describe_sqlstate("42501", message);
+        assert_eq!(
+            describe("permission denied for table activities"),
+            "that the user lacks a right on table activities (SQLSTATE 42501)"
+        );
+        assert_eq!(
+            describe(r#"new row violates row-level security policy for table "activities""#),
+            "that a row-level security policy of table activities forbids it (SQLSTATE 42501)"
+        );
+        for message in ["droit refus\u{e9}", "permission denied for table x: (SECRET)"] {
+            assert_eq!(describe(message), "that the user lacks a right (SQLSTATE 42501)");
+        }
+    }
+
+    #[test]
+    fn errors_of_the_driver_name_their_cause() {
+        let timeout = describe_client(&Error::__private_api_timeout());
+        assert_eq!(timeout, "connecting to PostgreSQL timed out");
+        for (error, source, wanted) in [
+            ("error performing TLS handshake", "server does not support TLS", "offers no TLS"),
+            ("invalid configuration", "password missing", "asks for a password"),
+            ("error performing TLS handshake", "other", "the connection to PostgreSQL failed"),
+        ] {
+            assert!(describe_driver(error, source).contains(wanted), "{source}");
         }
     }
 }

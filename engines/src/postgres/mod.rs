@@ -4,12 +4,15 @@ mod admin;
 mod backend;
 mod connect;
 mod error;
+mod hosts;
 mod insert;
 mod migrate;
 mod store;
+mod url;
 mod webhook_feed;
 
 pub use admin::PostgresAdmin;
 pub use backend::PostgresBackend;
-pub use connect::{BadUrl, Config};
+pub use connect::Config;
 pub use store::PostgresStore;
+pub use url::BadUrl;
