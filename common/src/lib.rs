@@ -2,6 +2,7 @@
 //!
 //! - [`activity`]: the fields of a payload, their rules and the parser; [`json`] is its JSON reader
 //! - [`admin`]: the ports behind the command line and the dashboard, and the replay of dead letters
+//! - [`check`]: the check of a store at the start of a process
 //! - [`queue`]: the queue's port, and the formats of envelopes and dead letters
 //! - [`store`]: the store's port, and the coalescing of a batch into rows
 //! - [`webhook`]: tokens, and the feed of changes to the webhook registry
@@ -14,6 +15,7 @@
 
 pub mod activity;
 pub mod admin;
+pub mod check;
 pub mod email;
 pub mod failure;
 pub mod id;

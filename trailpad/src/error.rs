@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use trailpad_common::admin::{AdminError, Missing, replay};
+use trailpad_common::check::CheckError;
 use trailpad_common::failure::{Unavailable, chain};
 
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,9 @@ pub enum Error {
     Admin(#[from] AdminError),
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// A fault of the store that waiting does not repair.
+    #[error(transparent)]
+    Check(#[from] CheckError),
     #[error(transparent)]
     Replay(#[from] replay::ReplayError),
     #[error(transparent)]

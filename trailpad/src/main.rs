@@ -11,6 +11,7 @@ mod ops;
 mod otlp;
 mod render;
 mod signals;
+mod store_check;
 mod telemetry;
 mod welcome;
 

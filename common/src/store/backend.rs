@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::Store;
 use crate::admin::Administration;
+use crate::check::{CheckError, StoreUser};
 use crate::failure::Unavailable;
 use crate::webhook::WebhookFeed;
 
@@ -24,6 +25,15 @@ pub trait StoreBackend: Send + Sync {
     /// Migrates the schema to the version of this code. Returns the names of the applied migrations.
     /// Several processes may migrate at the same time.
     async fn migrate(&self) -> Result<Vec<String>, Unavailable>;
+
+    /// Checks the encoding, the version of the schema and the rights of `user`. An engine whose
+    /// files are checked when they are opened has nothing to check.
+    ///
+    /// # Errors
+    /// A fault that only a person can repair, or [`CheckError::Unavailable`]: check again later.
+    async fn check(&self, _user: StoreUser) -> Result<(), CheckError> {
+        Ok(())
+    }
 
     /// The store's location, for people. Contains no secret.
     fn describe(&self) -> String;

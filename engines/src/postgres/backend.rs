@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use trailpad_common::admin::Administration;
+use trailpad_common::check::{CheckError, StoreUser};
 use trailpad_common::failure::Unavailable;
 use trailpad_common::store::{Store, StoreBackend};
 use trailpad_common::webhook::WebhookFeed;
 
 use super::admin::PostgresAdmin;
+use super::check::check;
 use super::connect::Config;
 use super::migrate::migrate;
 use super::store::PostgresStore;
@@ -46,6 +48,10 @@ impl StoreBackend for PostgresBackend {
 
     async fn migrate(&self) -> Result<Vec<String>, Unavailable> {
         migrate(&self.config).await
+    }
+
+    async fn check(&self, user: StoreUser) -> Result<(), CheckError> {
+        check(&self.config, user).await
     }
 
     fn describe(&self) -> String {

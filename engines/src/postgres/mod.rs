@@ -2,6 +2,7 @@
 
 mod admin;
 mod backend;
+mod check;
 mod connect;
 mod error;
 mod hosts;
@@ -14,5 +15,6 @@ mod webhook_feed;
 pub use admin::PostgresAdmin;
 pub use backend::PostgresBackend;
 pub use connect::Config;
+pub use migrate::migrate_files;
 pub use store::PostgresStore;
 pub use url::BadUrl;

@@ -32,6 +32,7 @@ mod observability;
 mod openapi;
 mod outages;
 mod pipeline;
+mod postgres_faults;
 mod registry;
 mod secrets;
 mod tls;

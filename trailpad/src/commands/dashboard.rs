@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use prometheus::Registry;
+use trailpad_common::check::StoreUser;
 use trailpad_common::runtime::lifecycle::{Lifecycle, Readiness};
 use trailpad_dashboard::DashboardServer;
 
@@ -11,6 +12,7 @@ use crate::args::{DrainArgs, OpsListen, PagesArgs, QueueArgs, StoreArgs, UrlArgs
 use crate::config::{EngineConfig, Faults};
 use crate::engines::Engines;
 use crate::error::Error;
+use crate::store_check::StoreCheck;
 use crate::{ops, signals};
 
 #[derive(Args)]
@@ -53,16 +55,17 @@ pub async fn run(args: &DashboardArgs) -> Result<(), Error> {
     let lifecycle = Lifecycle::default();
     let registry = Registry::new();
     let engines = Engines::new(engines);
+    let check = StoreCheck::begin(engines.store.clone(), StoreUser::Dashboard).await?;
     let queue = engines.queue.queue("dashboard", &[])?;
     let drain_timeout = settings.drain_timeout;
     let administration = engines.store.administration()?;
     let server = DashboardServer::start(settings, administration, queue, lifecycle.watch())?;
     // While the broker is unavailable, pages still work; only test activities and replays fail.
-    let readiness = Readiness::new(lifecycle.watch(), Vec::new());
+    let readiness = Readiness::new(lifecycle.watch(), vec![check.health()]);
     ops::start(ops_listen, registry, readiness)?;
     signals::follow(lifecycle, drain_timeout)?;
     tracing::info!(url = server.url(), "dashboard URL");
-    server.run().await?;
+    check.run(async { Ok(server.run().await?) }).await?;
     tracing::info!("the dashboard has ended");
     Ok(())
 }

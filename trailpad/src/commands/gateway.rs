@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use prometheus::Registry;
+use trailpad_common::check::StoreUser;
 use trailpad_common::runtime::lifecycle::{Lifecycle, Readiness};
 use trailpad_common::webhook::ingress_url;
 use trailpad_gateway::{GatewayParts, GatewayServer};
@@ -13,6 +14,7 @@ use crate::config::{EngineConfig, Faults};
 use crate::engines::Engines;
 use crate::error::Error;
 use crate::otlp::{self, TraceConfig};
+use crate::store_check::StoreCheck;
 use crate::{ops, signals};
 
 #[derive(Args)]
@@ -57,6 +59,7 @@ pub async fn run(args: &GatewayArgs, traces: Option<TraceConfig>) -> Result<(), 
     let registry = Registry::new();
     let (tracer, exporter) = otlp::start(traces, "gateway")?;
     let engines = Engines::new(engines);
+    let check = StoreCheck::begin(engines.store.clone(), StoreUser::Gateway).await?;
     let queue = engines.queue.queue("gateway", &[])?;
     let drain_timeout = settings.drain_timeout;
     let server = GatewayServer::start(GatewayParts {
@@ -68,13 +71,14 @@ pub async fn run(args: &GatewayArgs, traces: Option<TraceConfig>) -> Result<(), 
         lifecycle: lifecycle.watch(),
         tracer,
     })?;
-    let readiness = Readiness::new(lifecycle.watch(), server.health());
+    let parts = server.health().into_iter().chain([check.health()]).collect();
+    let readiness = Readiness::new(lifecycle.watch(), parts);
     ops::start(ops_listen, registry, readiness)?;
     signals::follow(lifecycle, drain_timeout)?;
     if let Some(url) = &args.public_url {
         tracing::info!(url = ingress_url(url, "…"), "ingress URL");
     }
-    server.run().await?;
+    check.run(async { Ok(server.run().await?) }).await?;
     exporter.flush().await;
     tracing::info!("the gateway has ended");
     Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use prometheus::Registry;
+use trailpad_common::check::StoreUser;
 use trailpad_common::runtime::lifecycle::{Lifecycle, LifecycleWatch, Phase, Readiness};
 use trailpad_worker::{Worker, WorkerOptions};
 
@@ -13,6 +14,7 @@ use crate::config::{EngineConfig, Faults};
 use crate::engines::Engines;
 use crate::error::Error;
 use crate::otlp::{self, TraceConfig};
+use crate::store_check::StoreCheck;
 use crate::{ops, signals};
 
 /// Time to requeue unfinished messages after the drain timeout.
@@ -55,6 +57,7 @@ pub async fn run(args: &WorkerArgs, traces: Option<TraceConfig>) -> Result<(), E
     let registry = Registry::new();
     let (tracer, exporter) = otlp::start(traces, "worker")?;
     let engines = Engines::new(engines);
+    let check = StoreCheck::begin(engines.store.clone(), StoreUser::Worker).await?;
     let queue = engines.queue.queue("worker", settings.retry_schedule.delays())?;
     let store = engines.store.store(store_tasks(settings.concurrency))?;
     let drain_timeout = settings.drain_timeout;
@@ -67,11 +70,12 @@ pub async fn run(args: &WorkerArgs, traces: Option<TraceConfig>) -> Result<(), E
         tracer,
     };
     let worker = Worker::new(options, &registry)?;
-    let readiness = Readiness::new(lifecycle.watch(), worker.health());
+    let parts = worker.health().into_iter().chain([check.health()]).collect();
+    let readiness = Readiness::new(lifecycle.watch(), parts);
     ops::start(ops_listen, registry, readiness)?;
     let watch = lifecycle.watch();
     signals::follow(lifecycle, drain_timeout)?;
-    run_until_requeued(worker, &watch).await?;
+    check.run(run_until_requeued(worker, &watch)).await?;
     exporter.flush().await;
     tracing::info!("the worker has ended");
     Ok(())

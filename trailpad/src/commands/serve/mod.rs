@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use clap::Args;
 use prometheus::Registry;
 use trailpad_common::admin::{Administration, one_time_link};
+use trailpad_common::check::StoreUser;
 use trailpad_common::email::Email;
 use trailpad_common::runtime::lifecycle::{Lifecycle, Readiness};
 use trailpad_common::webhook::ingress_url;
@@ -105,6 +106,9 @@ pub async fn run(args: &ServeArgs, traces: Option<TraceConfig>) -> Result<(), Er
     let engines = Engines::serving(engines)?;
     for migration in engines.migrate().await? {
         tracing::info!(migration, "migrated");
+    }
+    for user in StoreUser::ALL {
+        engines.store.check(user).await?;
     }
     let (tracer, exporter) = otlp::start(traces, "serve")?;
     let lifecycle = Lifecycle::default();
