@@ -7,7 +7,8 @@ use clap::Args;
 #[derive(Args)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseArgs {
-    /// The PostgreSQL URL: postgres://user:password@host:5432/database?sslmode=require
+    /// The PostgreSQL URL: postgres://user:password@host:5432/database?sslmode=require, with special
+    /// characters percent-encoded
     #[arg(long, env = "TRAILPAD_DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
     /// A file that holds the database URL, in place of the URL itself

@@ -23,8 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 const BEGIN: &str = "
 BEGIN ISOLATION LEVEL READ COMMITTED;
 SELECT set_config(name, '0', true) FROM pg_settings
-WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')
-";
+WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')";
 
 /// Another session that holds the lock. `pg_locks` has its number in two halves.
 const HOLDER: &str = "
@@ -59,13 +58,10 @@ impl Lock {
     /// The database is unavailable, or another process held the lock for the whole time.
     pub async fn acquire(config: &Config) -> Result<Self, Unavailable> {
         let (client, driver) = config.connect().await?;
-        client.batch_execute(BEGIN).await.map_err(|error| unavailable(&error))?;
-        let row = client.query_typed_one("SELECT pg_backend_pid() AS pid", &[]).await;
-        let pid = row.map_err(|error| unavailable(&error))?.get("pid");
         let began = Instant::now();
         let mut logged = None;
         loop {
-            if try_lock(&client).await? {
+            if let Some(pid) = try_lock(&client).await? {
                 return Ok(Self { client, _driver: driver, pid });
             }
             let holder = holder(&client).await?;
@@ -103,15 +99,25 @@ impl Lock {
     }
 }
 
+/// Begins a transaction that holds the lock, and returns the process id of its session; `None` if
+/// the lock is not free. A process that waits keeps no transaction, so that it does not occupy a
+/// connection of a pooler that the migrating process needs.
+///
 /// Uses a simple query. The portal of another query would keep its snapshot until the transaction
 /// ends, and `CREATE INDEX CONCURRENTLY` waits for every older snapshot.
-async fn try_lock(client: &Client) -> Result<bool, Unavailable> {
-    let sql = format!("SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK})");
+async fn try_lock(client: &Client) -> Result<Option<i32>, Unavailable> {
+    let sql =
+        format!("{BEGIN}; SELECT pg_try_advisory_xact_lock({MIGRATION_LOCK}), pg_backend_pid()");
     let messages = client.simple_query(&sql).await.map_err(|error| unavailable(&error))?;
-    Ok(messages.iter().any(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),
-        _ => false,
-    }))
+    let last = messages.iter().rev().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    if last.and_then(|row| row.get(0)) != Some("t") {
+        client.batch_execute("ROLLBACK").await.map_err(|error| unavailable(&error))?;
+        return Ok(None);
+    }
+    Ok(last.and_then(|row| row.get(1)?.parse().ok()))
 }
 
 type Holder = (i32, Option<String>);
