@@ -278,7 +278,9 @@ mod tests {
     #[test]
     fn a_database_with_other_migrations_is_refused() {
         let all = migrations();
-        let refused = |applied: &[Applied]| pending(&all, applied).map(drop).unwrap_err();
+        let refused = |applied: &[Applied]| {
+            pending(&all, applied).map(drop).expect_err("the migrations differ")
+        };
         let newer = Applied { version: 4, name: "four".into(), checksum: "1".into() };
         assert!(refused(&[row(&all[0]), newer]).contains("newer version"));
         let changed = Applied { checksum: "1".into(), ..row(&all[0]) };
