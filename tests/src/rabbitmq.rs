@@ -1,7 +1,7 @@
 //! A private RabbitMQ server from the system's package, with a private epmd.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,6 +23,15 @@ pub struct RabbitMq {
 impl RabbitMq {
     /// Starts a broker with extra settings of its application `rabbit`, as Erlang terms.
     pub async fn start(settings: &str) -> Self {
+        Self::start_in(settings, &[]).await
+    }
+
+    /// Starts a broker that enables only these feature flags when it creates its data.
+    pub async fn start_with_feature_flags(flags: &str) -> Self {
+        Self::start_in("", &[("RABBITMQ_FEATURE_FLAGS", flags)]).await
+    }
+
+    async fn start_in(settings: &str, variables: &[(&str, &str)]) -> Self {
         let dir = temp_dir("rabbitmq");
         let [port, dist, epmd] = [(); 3].map(|()| free_port());
         let path = |name: &str| dir.join(name).display().to_string();
@@ -49,7 +58,9 @@ impl RabbitMq {
             ("RABBITMQ_ADVANCED_CONFIG_FILE", path("advanced.config")),
             ("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins")),
         ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let mut environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        environment.extend(variables);
         let mut server = Self { guard: None, dir, port, environment };
         server.launch();
         server.ready().await;
@@ -116,16 +127,17 @@ impl RabbitMq {
     pub async fn set_alarm(&self, raised: bool) {
         // A fraction of the memory; 0.4 is RabbitMQ's default.
         let watermark = if raised { "0.0000001" } else { "0.4" };
-        let ctl = self.ctl(&["set_vm_memory_high_watermark", watermark]);
-        let status =
-            tokio::process::Command::from(ctl).status().await.expect("rabbitmqctl should start");
-        assert!(status.success(), "rabbitmqctl: {status}");
+        self.ctl(&["set_vm_memory_high_watermark", watermark]).await;
     }
 
-    fn ctl(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
+    /// Runs `rabbitmqctl` and returns its output.
+    pub async fn ctl(&self, arguments: &[&str]) -> String {
+        let mut command = tokio::process::Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
         let environment = self.environment.iter().map(|(name, value)| (name, value));
-        command.args(arguments).envs(environment).stdout(Stdio::null());
-        command
+        command.arg("--quiet").args(arguments).envs(environment).stdin(Stdio::null());
+        let output = command.output().await.expect("rabbitmqctl should start");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "rabbitmqctl {arguments:?}: {error}");
+        String::from_utf8(output.stdout).expect("the output should be UTF-8")
     }
 }

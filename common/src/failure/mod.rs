@@ -64,6 +64,13 @@ stable_names! {
         PoisonMessage = "poison-message",
         /// The broker dead-lettered the message after too many deliveries.
         DeliveryLimit = "delivery-limit",
+        /// The broker dead-lettered the message because of its age. Only a policy that an operator
+        /// sets on the queue does that.
+        ExpiredInQueue = "expired-in-queue",
+        /// The broker dead-lettered the message because the queue was over its length limit.
+        QueueOverflow = "queue-overflow",
+        /// The broker dead-lettered the message for another reason, or without one.
+        DeadLetteredByBroker = "dead-lettered-by-broker",
     }
 }
 

@@ -99,9 +99,12 @@ pub fn read(delivery: &Delivery, now: Timestamp) -> Vec<DeadLetter> {
             }
         },
         MessageKind::Activities => {
-            let reason = delivery.broker_reason.unwrap_or(Reason::DeliveryLimit);
-            let error = "the broker dead-lettered the message after too many deliveries".to_owned();
-            from_message(&delivery.body, &Cause { reason, error }, now)
+            let unknown = || Cause {
+                reason: Reason::DeadLetteredByBroker,
+                error: "the message came to the dead-letter queue without a reason".to_owned(),
+            };
+            let cause = delivery.broker_cause.clone().unwrap_or_else(unknown);
+            from_message(&delivery.body, &cause, now)
         }
         MessageKind::Unreadable => {
             vec![from_unreadable(&delivery.body, "a message of unknown kind".into(), now)]
@@ -247,7 +250,7 @@ mod tests {
         batch.push(&envelope());
         let dead = dead_letters(MessageKind::Activities, batch.finish()).await;
         assert_eq!(dead.len(), 2);
-        assert!(dead.iter().all(|dead| dead.reason == Reason::DeliveryLimit));
+        assert!(dead.iter().all(|dead| dead.reason == Reason::DeadLetteredByBroker));
     }
 
     #[tokio::test]

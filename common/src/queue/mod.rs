@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::failure::{Reason, Unavailable};
+use crate::failure::{Cause, Unavailable};
 use crate::names::stable_names;
 use crate::runtime::lifecycle::HealthWatch;
 
@@ -137,8 +137,8 @@ pub struct Delivery {
     pub body: Vec<u8>,
     /// Number of earlier deliveries without a settlement, as far as the broker counts them.
     pub redeliveries: u32,
-    /// The reason if the broker dead-lettered the message.
-    pub broker_reason: Option<Reason>,
+    /// The cause if the broker dead-lettered the message.
+    pub broker_cause: Option<Cause>,
     settle: Option<Box<dyn Settle>>,
 }
 
@@ -155,7 +155,7 @@ pub trait Settle: Send + Sync {
 
 impl Delivery {
     pub fn new(kind: MessageKind, body: Vec<u8>, settle: Box<dyn Settle>) -> Self {
-        Self { kind, body, redeliveries: 0, broker_reason: None, settle: Some(settle) }
+        Self { kind, body, redeliveries: 0, broker_cause: None, settle: Some(settle) }
     }
 
     /// Removes the message from the queue; call once its content is stored or published elsewhere.

@@ -4,6 +4,7 @@
 //! a connection that publishes, and would then read no acknowledgements either.
 
 mod backend;
+mod death;
 mod error;
 mod link;
 mod publisher;

@@ -11,9 +11,10 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Consumer};
-use trailpad_common::failure::{Reason, Unavailable};
+use trailpad_common::failure::Unavailable;
 use trailpad_common::queue::{Delivery, MessageKind, Settle, Subscription};
 
+use super::death;
 use super::error::describe;
 use super::link::{CALL_TIMEOUT, Link};
 
@@ -109,14 +110,14 @@ impl Settle for RabbitSettle {
 
 fn to_delivery(amqp: AmqpDelivery) -> Delivery {
     let kind = amqp.properties.kind().as_ref().map_or("", |kind| kind.as_str());
-    let headers = amqp.properties.headers().as_ref().map(FieldTable::inner);
-    let header = |name: &str| headers.and_then(|headers| headers.get(name));
-    let redeliveries = header("x-delivery-count").and_then(as_count).unwrap_or(0);
-    let broker_reason = header("x-death").map(|_| Reason::DeliveryLimit);
+    let headers = amqp.properties.headers().as_ref();
+    let count = headers.and_then(|headers| headers.inner().get("x-delivery-count"));
+    let redeliveries = count.and_then(as_count).unwrap_or(0);
+    let broker_cause = headers.and_then(death::last_cause);
     let kind = MessageKind::from_name(kind);
     let mut delivery = Delivery::new(kind, amqp.data, Box::new(RabbitSettle(amqp.acker)));
     delivery.redeliveries = redeliveries;
-    delivery.broker_reason = broker_reason;
+    delivery.broker_cause = broker_cause;
     delivery
 }
 
