@@ -1,5 +1,6 @@
 //! Texts for lapin's errors, built from the kind of an error, not from data that it may quote.
 
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::{Error, ErrorKind};
 
 /// Describes an error for an operator.
@@ -23,5 +24,23 @@ fn describe_kind(kind: &ErrorKind) -> &'static str {
         ErrorKind::AuthProviderError(_) => "authentication failed",
         ErrorKind::InvalidProtocolVersion(_) => "the server does not support AMQP 0-9-1",
         _ => "the connection failed",
+    }
+}
+
+/// `true` if the queue does not exist (404).
+pub(super) fn is_not_found(error: &Error) -> bool {
+    matches!(soft(error), Some(AMQPSoftError::NOTFOUND))
+}
+
+/// `true` if the broker refused an argument or a message (406).
+pub(super) fn is_precondition_failed(error: &Error) -> bool {
+    matches!(soft(error), Some(AMQPSoftError::PRECONDITIONFAILED))
+}
+
+fn soft(error: &Error) -> Option<&AMQPSoftError> {
+    let ErrorKind::ProtocolError(protocol) = error.kind() else { return None };
+    match protocol.kind() {
+        AMQPErrorKind::Soft(soft) => Some(soft),
+        AMQPErrorKind::Hard(_) => None,
     }
 }

@@ -11,7 +11,7 @@ use lapin::types::LongString;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use trailpad_common::failure::Unavailable;
 use trailpad_common::runtime::backoff::Backoff;
 use trailpad_common::runtime::lifecycle::{Health, HealthWatch};
@@ -25,6 +25,8 @@ const RECONNECT_MAX: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
 /// Limits a call on an open connection, for example opening a channel or declaring a queue.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// Wait for a link that has just been started.
+const CONNECTED_TIMEOUT: Duration = Duration::from_secs(2);
 /// The connection counts as lost after two intervals without a frame from the broker.
 const HEARTBEAT_SECONDS: u16 = 10;
 /// Interval of the status check that finds a lost connection for which no event arrived.
@@ -81,6 +83,14 @@ impl Link {
             State::Up(connection) | State::Blocked(connection, _) => Ok(connection.clone()),
             State::Down(reason) => Err(Unavailable(reason.clone())),
         }
+    }
+
+    /// Returns the connection; while the link is down, waits a short time for it.
+    pub async fn connected(&self) -> Result<Arc<Connection>, Unavailable> {
+        let mut state = self.state.clone();
+        let up = state.wait_for(|state| !matches!(state, State::Down(_)));
+        let _ = tokio::time::timeout(CONNECTED_TIMEOUT, up).await;
+        self.for_consuming()
     }
 }
 
@@ -142,16 +152,16 @@ async fn connect(target: &Target) -> Result<Arc<Connection>, String> {
         Ok(connected) => connected.map_err(|error| describe(&error))?,
         Err(_) => return Err("the broker accepts connections but does not respond".into()),
     };
-    let declared = async {
-        let channel = connection.create_channel().await?;
-        target.topology.declare(&channel).await?;
-        channel.close(200, "declared".into()).await
-    };
-    match tokio::time::timeout(CALL_TIMEOUT, declared).await {
+    match tokio::time::timeout(CALL_TIMEOUT, prepare(&connection, target)).await {
         Ok(Ok(())) => Ok(Arc::new(connection)),
-        Ok(Err(error)) => Err(format!("declaring the queues failed: {}", describe(&error))),
+        Ok(Err(reason)) => Err(reason),
         Err(_) => Err("the broker did not confirm the declaration of the queues in time".into()),
     }
+}
+
+async fn prepare(connection: &Connection, target: &Target) -> Result<(), String> {
+    let declared = target.topology.declare_over(connection).await;
+    declared.map_err(|error| format!("declaring the queues failed: {}", describe(&error)))
 }
 
 /// Reports the state of a connection until it is lost; returns the reason.
@@ -169,7 +179,16 @@ async fn follow(connection: &Arc<Connection>, reporter: &Reporter) -> String {
                 info!("unblocked by the broker");
                 reporter.report(State::Up(connection.clone()));
             }
-            Ok(Some(Event::Error(error))) => return describe(&error),
+            Ok(Some(Event::Error(error))) => {
+                let reason = describe(&error);
+                // lapin reports the error of a channel with the same event as the error of the
+                // connection, but leaves the connection connected. The owner of the channel opens
+                // another one.
+                if !connection.status().connected() {
+                    return reason;
+                }
+                debug!(reason, "the broker closed a channel");
+            }
             Ok(None) => return "the connection to the broker ended".into(),
             Ok(Some(_)) | Err(_) => {}
         }

@@ -11,7 +11,7 @@ use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
 use trailpad_common::queue::{Destination, MessageKind, PublishError, Publisher};
 
-use super::error::describe;
+use super::error::{describe, is_precondition_failed};
 use super::link::{CALL_TIMEOUT, Link};
 use super::topology::Topology;
 
@@ -47,6 +47,28 @@ impl RabbitPublisher {
             Err(_) => Err("the broker did not open a channel in time".into()),
         }
     }
+
+    /// Classifies a nack. It promises nothing, because a quorum queue may nack a message while it
+    /// elects a leader and keep it. Only a full queue surely holds no copy.
+    async fn nacked(&self, to: Destination) -> PublishError {
+        let is_full = async {
+            let connection = self.link.for_publishing().ok()?;
+            self.topology.is_full(&connection, to).await.ok()
+        };
+        match tokio::time::timeout(CALL_TIMEOUT, is_full).await {
+            Ok(Some(true)) => PublishError::Refused("the queue is full".into()),
+            _ => PublishError::Unknown("the broker did not take the message (basic.nack)".into()),
+        }
+    }
+}
+
+/// The broker closes the channel with 406 if the message is larger than its `max_message_size`.
+fn unconfirmed(error: &lapin::Error) -> PublishError {
+    if is_precondition_failed(error) {
+        PublishError::Refused(describe(error))
+    } else {
+        PublishError::Unknown(describe(error))
+    }
 }
 
 #[async_trait]
@@ -64,20 +86,17 @@ impl Publisher for RabbitPublisher {
             .with_content_type(ShortString::from("application/json"))
             .with_type(ShortString::from(kind.as_str()));
         let routing_key = ShortString::from(self.topology.queue(to).as_str());
-        let unknown = |error: lapin::Error| PublishError::Unknown(describe(&error));
         let confirm = channel
             .basic_publish(ShortString::from(""), routing_key, options, body, properties)
             .await
-            .map_err(unknown)?;
-        match confirm.await.map_err(unknown)? {
+            .map_err(|error| unconfirmed(&error))?;
+        match confirm.await.map_err(|error| unconfirmed(&error))? {
             Confirmation::Ack(None) => {
                 self.channel = Some(channel);
                 Ok(())
             }
-            Confirmation::Nack(None) => {
-                self.channel = Some(channel);
-                Err(PublishError::Refused("the broker rejected the message (basic.nack)".into()))
-            }
+            // The channel is dropped: after a nack, the next message goes over another one.
+            Confirmation::Nack(None) => Err(self.nacked(to).await),
             // The channel is dropped, so that the next call opens one and declares the queues.
             Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => {
                 Err(PublishError::NotAccepted("the queue does not exist".into()))

@@ -1,7 +1,5 @@
 //! Consuming: deliveries from one queue, and their acknowledgements.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
 use lapin::Acker;
@@ -10,13 +8,13 @@ use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{Channel, Consumer};
+use lapin::{Channel, Connection, Consumer};
 use trailpad_common::failure::Unavailable;
 use trailpad_common::queue::{Delivery, MessageKind, Settle, Subscription};
 
 use super::death;
 use super::error::describe;
-use super::link::{CALL_TIMEOUT, Link};
+use super::link::CALL_TIMEOUT;
 
 pub(super) struct RabbitSubscription {
     /// Kept open as long as deliveries may be settled.
@@ -28,26 +26,17 @@ pub(super) struct RabbitSubscription {
 }
 
 impl RabbitSubscription {
-    pub async fn open(link: &Arc<Link>, queue: &str, prefetch: u16) -> Result<Self, Unavailable> {
-        let connection = link.for_consuming()?;
-        let open = async {
-            let channel = connection.create_channel().await?;
-            channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
-            let queue = ShortString::from(queue);
-            let tag = ShortString::from("");
-            let options = BasicConsumeOptions::default();
-            let consumer =
-                channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
-            Ok((channel, consumer))
-        };
-        let (channel, consumer) = match tokio::time::timeout(CALL_TIMEOUT, open).await {
-            Ok(opened) => opened.map_err(|error: lapin::Error| Unavailable(describe(&error)))?,
-            Err(_) => {
-                return Err(Unavailable(
-                    "the broker did not confirm the subscription in time".into(),
-                ));
-            }
-        };
+    pub async fn open(
+        connection: &Connection,
+        queue: &str,
+        prefetch: u16,
+    ) -> Result<Self, lapin::Error> {
+        let channel = connection.create_channel().await?;
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
+        let queue = ShortString::from(queue);
+        let tag = ShortString::from("");
+        let options = BasicConsumeOptions::default();
+        let consumer = channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
         Ok(Self { channel, consumer, cancelled: false, end: None })
     }
 

@@ -55,6 +55,13 @@ impl Topology {
         Ok(())
     }
 
+    /// Declares every queue on a channel that is then closed.
+    pub async fn declare_over(&self, connection: &Connection) -> lapin::Result<()> {
+        let channel = connection.create_channel().await?;
+        self.declare(&channel).await?;
+        channel.close(200, "declared".into()).await
+    }
+
     /// Counts waiting messages on a separate channel: a passive declaration of a queue that does
     /// not exist closes the channel.
     pub async fn depths(&self, connection: &Connection) -> lapin::Result<Depths> {
@@ -71,11 +78,24 @@ impl Topology {
         Ok(depths)
     }
 
-    async fn depth(&self, channel: &Channel, to: Destination) -> lapin::Result<u64> {
+    /// `true` if the queue has a length limit of this topology and is near it. A broker applies
+    /// the limit of a quorum queue only approximately.
+    pub async fn is_full(&self, connection: &Connection, to: Destination) -> lapin::Result<bool> {
+        let Destination::Retry(_) = to else { return Ok(false) };
+        let channel = connection.create_channel().await?;
+        let depth = self.depth(&channel, to).await?;
+        channel.close(200, "counted".into()).await?;
+        Ok(depth >= u64::from(RETRY_MESSAGES_MAX.unsigned_abs()) / 100 * 99)
+    }
+
+    async fn depth(&self, channel: &Channel, of: Destination) -> lapin::Result<u64> {
+        Ok(u64::from(self.passive(channel, of).await?.message_count()))
+    }
+
+    async fn passive(&self, channel: &Channel, of: Destination) -> lapin::Result<lapin::Queue> {
         let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-        let name = ShortString::from(self.queue(to).as_str());
-        let queue = channel.queue_declare(name, passive, FieldTable::default()).await?;
-        Ok(u64::from(queue.message_count()))
+        let name = ShortString::from(self.queue(of).as_str());
+        channel.queue_declare(name, passive, FieldTable::default()).await
     }
 
     fn arguments(&self, to: Destination) -> FieldTable {

@@ -1,15 +1,103 @@
-//! A broker that works and is unkind. Each test has a private broker.
+//! A broker that works and is unkind: it refuses one message, loses one queue, applies a policy,
+//! or delivers nothing. Each test has a private broker.
 
-use trailpad_tests::Sandbox;
-use trailpad_tests::http::post;
+use std::time::Duration;
+
+use trailpad_common::queue::{Destination, MessageKind, PublishError, QueueBackend, Source};
+use trailpad_common::runtime::lifecycle::Health;
+use trailpad_engines::rabbitmq::RabbitBackend;
+use trailpad_tests::http::{Seen, flood, post};
 use trailpad_tests::rabbitmq::RabbitMq;
 use trailpad_tests::servers::shared;
-use trailpad_tests::wait_until;
+use trailpad_tests::{Sandbox, wait_until};
 
 use super::{SOON, activity};
 
+const LOST: &str = "no connection to the broker; reconnecting";
+const DEPTHS_READ_EVERY: Duration = Duration::from_secs(5);
+
 async fn sandbox_on(rabbitmq: &RabbitMq) -> Sandbox {
     Sandbox::on(&shared().await.postgres_url, &rabbitmq.url()).await
+}
+
+#[tokio::test]
+async fn a_message_over_the_brokers_limit_fails_only_its_own_publish() {
+    let rabbitmq = RabbitMq::start("{max_message_size, 100000}").await;
+    let backend = RabbitBackend::new(&rabbitmq.url(), "limited").expect("the URL should be valid");
+    let queue = backend.queue("test", &[]).expect("the queue should open");
+    let mut health = queue.publish_health();
+    health.wait_for(|health| *health == Health::Up).await.expect("the queue should be reachable");
+    health.mark_unchanged();
+    let mut one = queue.publisher();
+    let mut other = queue.publisher();
+    let to = Destination::Activities;
+    for _ in 0..3 {
+        let large = one.publish(to, MessageKind::Activities, &vec![b' '; 150_000]).await;
+        assert!(matches!(large, Err(PublishError::Refused(_))), "{large:?}");
+        let small = other.publish(to, MessageKind::Activities, b"[]").await;
+        assert_eq!(small, Ok(()), "the neighbour keeps its channel");
+        let small = one.publish(to, MessageKind::Activities, b"[]").await;
+        assert_eq!(small, Ok(()), "the publisher opens another channel");
+    }
+    let has_changed = health.has_changed().expect("the link should exist");
+    assert!(!has_changed, "the connection was never lost: {:?}", *health.borrow());
+}
+
+#[tokio::test]
+async fn a_large_activity_costs_the_gateway_no_connection() {
+    let rabbitmq = RabbitMq::start("{max_message_size, 100000}").await;
+    let sandbox = sandbox_on(&rabbitmq).await;
+    let webhook = sandbox.seed().await;
+    let gateway = sandbox.gateway(&[]).await;
+    let url = webhook.url(&gateway).await;
+    let small = {
+        let url = url.clone();
+        tokio::spawn(flood(move || url.clone(), 4_000, 8, |at| activity(&format!("a-{at}"))))
+    };
+    let large = format!(
+        r#"{{"title":"Large","startTime":"2024-08-03T11:30:00Z","metadata":{{"text":"{}"}}}}"#,
+        "x".repeat(150_000)
+    );
+    for _ in 0..5 {
+        assert_eq!(post(&url, &large).await.status, 503);
+    }
+    let small = small.await.expect("the senders should not panic");
+    let failed = small.iter().filter(|(_, seen)| *seen != Seen::Status(202)).count();
+    assert!(failed <= 5 * 8, "only activities of a large message fail: {failed}");
+    assert_eq!(gateway.log_count(LOST), 0);
+}
+
+#[tokio::test]
+async fn a_deleted_retry_queue_costs_the_worker_no_connection() {
+    let rabbitmq = RabbitMq::start("").await;
+    let sandbox = sandbox_on(&rabbitmq).await;
+    let webhook = sandbox.seed().await;
+    let gateway = sandbox.gateway(&[]).await;
+    let worker = sandbox.worker(&[]).await;
+    let retry = format!("{}.retry.10s", sandbox.queue);
+    rabbitmq.ctl(&["delete_queue", &retry]).await;
+    let names = async || rabbitmq.ctl(&["list_queues", "name"]).await;
+    wait_until("the queue is declared again", SOON, names, |names| names.contains(&retry)).await;
+    tokio::time::sleep(2 * DEPTHS_READ_EVERY).await;
+    assert_eq!(worker.log_count(LOST), 0);
+    assert_eq!(worker.log_count("subscription lost"), 0);
+    assert_eq!(post(&webhook.url(&gateway).await, &activity("after")).await.status, 202);
+    sandbox.wait_rows(1, SOON).await;
+}
+
+#[tokio::test]
+async fn a_deleted_queue_of_activities_is_declared_again_by_its_consumer() {
+    let rabbitmq = RabbitMq::start("").await;
+    let backend = RabbitBackend::new(&rabbitmq.url(), "deleted").expect("the URL should be valid");
+    let queue = backend.queue("test", &[]).expect("the queue should open");
+    let mut health = queue.consume_health();
+    health.wait_for(|health| *health == Health::Up).await.expect("the queue should be reachable");
+    let mut subscription =
+        queue.subscribe(Source::Activities, 1).await.expect("subscribing should succeed");
+    rabbitmq.ctl(&["delete_queue", "deleted"]).await;
+    subscription.next().await.err().expect("the broker should end the subscription");
+    let subscribe = async || queue.subscribe(Source::Activities, 1).await.is_ok();
+    wait_until("the consumer subscribes again", SOON, subscribe, |subscribed| *subscribed).await;
 }
 
 #[tokio::test]
