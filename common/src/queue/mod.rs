@@ -124,6 +124,15 @@ pub trait Subscription: Send {
     /// Returns the next message if the client has already received it; does not wait.
     fn next_ready(&mut self) -> Option<Delivery>;
 
+    /// Changes the window: at most about `messages` unsettled messages from now on. Settles nothing
+    /// and loses nothing; messages that were received under the former window are still returned.
+    ///
+    /// If more messages than the new window are unsettled, nothing further is delivered until
+    /// fewer are. RabbitMQ fixes the window of a consumer when it starts, so there the subscription
+    /// replaces its consumer: up to twice the new window may be unsettled until the messages of
+    /// the former consumer are settled, and each change costs a few round trips to the broker.
+    async fn set_prefetch(&mut self, messages: u16);
+
     /// Stops the delivery of messages. The caller must still take the messages received before.
     async fn cancel(&mut self);
 }

@@ -103,6 +103,8 @@ on_every_queue! {
     dead_letters_go_to_a_separate_queue,
     a_cancelled_subscription_returns_its_prefetched_messages_and_ends,
     at_most_the_prefetch_is_unacknowledged,
+    the_prefetch_of_a_running_subscription_shrinks_and_grows,
+    a_subscription_that_is_cancelled_while_its_prefetch_changes_loses_nothing,
     depths_count_the_waiting_messages_of_each_queue,
 }
 
@@ -212,6 +214,90 @@ async fn at_most_the_prefetch_is_unacknowledged(queue: QueueEngine) {
     a.ack().await;
     next(&mut *subscription).await.ack().await;
     b.ack().await;
+}
+
+/// Waits a short time for the next message.
+async fn soon(subscription: &mut dyn Subscription) -> Option<Delivery> {
+    let next = tokio::time::timeout(Duration::from_millis(300), subscription.next()).await;
+    next.ok()?.expect("the connection should hold")
+}
+
+async fn the_prefetch_of_a_running_subscription_shrinks_and_grows(queue: QueueEngine) {
+    let all: BTreeSet<String> = (0..20).map(|at| format!("message {at}")).collect();
+    for body in &all {
+        publish(&*queue, Destination::Activities, body).await;
+    }
+    let mut seen = Vec::new();
+    let mut settle = async |delivery: Delivery| {
+        assert_eq!(delivery.redeliveries, 0);
+        seen.push(text(&delivery));
+        delivery.ack().await;
+    };
+    let mut subscription = subscribe(&*queue, Source::Activities, 5).await;
+    let mut held = vec![next(&mut *subscription).await, next(&mut *subscription).await];
+
+    subscription.set_prefetch(2).await;
+    while let Some(received_before) = soon(&mut *subscription).await {
+        held.push(received_before);
+    }
+    assert!(held.len() <= 5, "{} of at most 5", held.len());
+    while held.len() > 1 {
+        settle(held.remove(0)).await;
+    }
+    held.push(next(&mut *subscription).await);
+    while let Some(delivery) = soon(&mut *subscription).await {
+        held.push(delivery);
+    }
+    assert!(held.len() <= 3, "two, and one of the former window: {}", held.len());
+
+    subscription.set_prefetch(10).await;
+    while held.len() < 10 {
+        held.push(next(&mut *subscription).await);
+    }
+    for delivery in held {
+        settle(delivery).await;
+    }
+    while let Some(delivery) = soon(&mut *subscription).await {
+        settle(delivery).await;
+    }
+    assert_eq!(seen.len(), all.len(), "nothing is delivered twice");
+    assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), all, "nothing is lost");
+}
+
+async fn a_subscription_that_is_cancelled_while_its_prefetch_changes_loses_nothing(
+    queue: QueueEngine,
+) {
+    let all: BTreeSet<String> = (0..20).map(|at| format!("message {at}")).collect();
+    for body in &all {
+        publish(&*queue, Destination::Activities, body).await;
+    }
+    let mut seen = BTreeSet::new();
+    for micros in [0, 100, 300, 1_000, 3_000, 10_000] {
+        let mut subscription = subscribe(&*queue, Source::Activities, 2).await;
+        let first = next(&mut *subscription).await;
+        subscription.set_prefetch(5).await;
+        // The future is dropped, as in a `select!`.
+        let pause = Duration::from_micros(micros);
+        let dropped = tokio::time::timeout(pause, subscription.next()).await;
+        subscription.set_prefetch(3).await;
+        subscription.cancel().await;
+        let mut held = vec![first];
+        held.extend(dropped.ok().and_then(|next| next.expect("the connection should hold")));
+        while let Some(delivery) = subscription.next().await.expect("the connection should hold") {
+            held.push(delivery);
+        }
+        for delivery in held {
+            seen.insert(text(&delivery));
+            delivery.ack().await;
+        }
+    }
+    let mut subscription = subscribe(&*queue, Source::Activities, 20).await;
+    while seen.len() < all.len() {
+        let delivery = next(&mut *subscription).await;
+        seen.insert(text(&delivery));
+        delivery.ack().await;
+    }
+    assert_eq!(seen, all);
 }
 
 async fn depths_count_the_waiting_messages_of_each_queue(queue: QueueEngine) {

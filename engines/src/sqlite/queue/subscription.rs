@@ -71,7 +71,7 @@ impl SqliteSubscription {
     /// Claims due messages; if none is due, waits until one may be.
     async fn claim(&mut self) -> Result<(), Unavailable> {
         self.published.mark_unchanged();
-        let count = self.prefetch - self.unsettled.count.load(Ordering::Acquire);
+        let count = self.prefetch.saturating_sub(self.unsettled.count.load(Ordering::Acquire));
         let claiming =
             self.claiming.get_or_insert_with(|| self.writer.claim(self.source, self.number, count));
         let answer = claiming.await;
@@ -127,6 +127,10 @@ impl Subscription for SqliteSubscription {
     fn next_ready(&mut self) -> Option<Delivery> {
         let message = self.claimed.pop_front()?;
         Some(self.delivery(message))
+    }
+
+    async fn set_prefetch(&mut self, messages: u16) {
+        self.prefetch = usize::from(messages.max(1));
     }
 
     async fn cancel(&mut self) {
