@@ -1,6 +1,6 @@
 //! Texts for lapin's errors, built from the kind of an error, not from data that it may quote.
 
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::{Error, ErrorKind};
 
 /// Describes an error for an operator.
@@ -27,6 +27,11 @@ fn describe_kind(kind: &ErrorKind) -> &'static str {
     }
 }
 
+/// `true` if the broker closed the channel and not the connection (a soft error of AMQP 0-9-1).
+pub(super) fn is_channel_error(error: &Error) -> bool {
+    soft(error).is_some()
+}
+
 /// `true` if the queue does not exist (404).
 pub(super) fn is_not_found(error: &Error) -> bool {
     matches!(soft(error), Some(AMQPSoftError::NOTFOUND))
@@ -35,6 +40,12 @@ pub(super) fn is_not_found(error: &Error) -> bool {
 /// `true` if the broker refused an argument or a message (406).
 pub(super) fn is_precondition_failed(error: &Error) -> bool {
     matches!(soft(error), Some(AMQPSoftError::PRECONDITIONFAILED))
+}
+
+/// `true` if the broker could not complete a call (541). It also closes the connection.
+pub(super) fn is_internal_error(error: &Error) -> bool {
+    let ErrorKind::ProtocolError(protocol) = error.kind() else { return false };
+    matches!(protocol.kind(), AMQPErrorKind::Hard(AMQPHardError::INTERNALERROR))
 }
 
 fn soft(error: &Error) -> Option<&AMQPSoftError> {

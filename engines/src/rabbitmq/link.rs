@@ -4,6 +4,7 @@
 //! Publishers, subscriptions and readiness watch the state of the link.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,10 +14,12 @@ use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 use trailpad_common::failure::Unavailable;
+use trailpad_common::queue::Destination;
 use trailpad_common::runtime::backoff::Backoff;
 use trailpad_common::runtime::lifecycle::{Health, HealthWatch};
 
 use super::error::describe;
+use super::feature_flag;
 use super::topology::Topology;
 
 const RECONNECT_FIRST: Duration = Duration::from_millis(200);
@@ -53,6 +56,9 @@ pub(super) struct Target {
     /// The name of the connection, shown by the broker's management pages.
     pub name: String,
     pub topology: Topology,
+    /// `true` once a connection of this process has found the broker's feature flag enabled. A
+    /// broker can't disable it again.
+    pub feature_flag_is_enabled: Arc<AtomicBool>,
 }
 
 impl Link {
@@ -159,7 +165,12 @@ async fn connect(target: &Target) -> Result<Arc<Connection>, String> {
     }
 }
 
+/// Checks the broker and declares the queues.
 async fn prepare(connection: &Connection, target: &Target) -> Result<(), String> {
+    if !target.feature_flag_is_enabled.load(Ordering::Relaxed) {
+        feature_flag::check(connection, &target.topology.queue(Destination::Activities)).await?;
+        target.feature_flag_is_enabled.store(true, Ordering::Relaxed);
+    }
     let declared = target.topology.declare_over(connection).await;
     declared.map_err(|error| format!("declaring the queues failed: {}", describe(&error)))
 }

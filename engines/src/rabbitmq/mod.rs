@@ -8,6 +8,7 @@
 mod backend;
 mod death;
 mod error;
+mod feature_flag;
 mod link;
 mod publisher;
 mod subscription;
@@ -44,7 +45,12 @@ impl RabbitQueue {
     /// `role` names the connections; `retry_delays` are the delays of the retry queues to declare.
     fn new(uri: AMQPUri, name: &str, role: &str, retry_delays: &[Duration]) -> Self {
         let topology = Topology::new(name, retry_delays);
-        let target = Target { uri, name: format!("trailpad {role}"), topology };
+        let target = Target {
+            uri,
+            name: format!("trailpad {role}"),
+            topology,
+            feature_flag_is_enabled: Arc::default(),
+        };
         Self {
             target,
             publishing: OnceLock::new(),

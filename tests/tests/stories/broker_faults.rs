@@ -143,3 +143,14 @@ async fn a_message_that_a_policy_dropped_is_a_dead_letter_with_that_reason() {
     let reasons = sandbox.texts("SELECT DISTINCT reason FROM dead_letters").await;
     assert_eq!(reasons, ["queue-overflow"]);
 }
+
+#[tokio::test]
+async fn a_broker_without_the_feature_flag_stream_queue_is_refused_with_the_command_that_helps() {
+    let flags = "implicit_default_bindings,maintenance_mode_status,quorum_queue,user_limits,virtual_host_metadata";
+    let rabbitmq = RabbitMq::start_with_feature_flags(flags).await;
+    let sandbox = sandbox_on(&rabbitmq).await;
+    let gateway = sandbox.spawn_gateway(&[]);
+    gateway.wait_unready("rabbitmqctl enable_feature_flag stream_queue").await;
+    rabbitmq.ctl(&["enable_feature_flag", "stream_queue"]).await;
+    gateway.wait_ready().await;
+}
