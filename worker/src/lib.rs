@@ -12,6 +12,7 @@ mod decode;
 mod metrics;
 mod mode;
 mod poison;
+mod probe;
 mod queue_monitor;
 mod reroute;
 mod session;
@@ -20,5 +21,6 @@ mod spans;
 mod traffic;
 mod worker;
 
+pub use probe::ProbedQueue;
 pub use settings::Settings;
 pub use worker::{Broken, Worker, WorkerOptions};

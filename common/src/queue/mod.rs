@@ -94,6 +94,11 @@ pub trait Queue: Send + Sync {
 
     /// Counts waiting messages (not activities), for operators.
     async fn depths(&self) -> Result<Depths, Unavailable>;
+
+    /// Counts the consumers of [`Source::Activities`], also those of other processes.
+    async fn consumers(&self) -> Result<u32, Unavailable> {
+        Ok(1)
+    }
 }
 
 /// Numbers of waiting messages, without unacknowledged messages.
@@ -165,6 +170,12 @@ pub trait Settle: Send + Sync {
 impl Delivery {
     pub fn new(kind: MessageKind, body: Vec<u8>, settle: Box<dyn Settle>) -> Self {
         Self { kind, body, redeliveries: 0, broker_cause: None, settle: Some(settle) }
+    }
+
+    /// Replaces the handle that settles the delivery.
+    pub fn wrap_settle(mut self, wrap: impl FnOnce(Box<dyn Settle>) -> Box<dyn Settle>) -> Self {
+        self.settle = self.settle.take().map(wrap);
+        self
     }
 
     /// Removes the message from the queue; call once its content is stored or published elsewhere.

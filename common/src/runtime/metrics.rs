@@ -44,6 +44,8 @@ metrics! {
         "Waiting messages, by queue: activities, retry, dead. Every worker reports the same.";
     QUEUE_AGE_SECONDS = "trailpad_queue_age_seconds":
         "Age of the oldest waiting activity, estimated; 0 if the queue is empty.";
+    QUEUE_PROBE_SECONDS = "trailpad_queue_probe_seconds":
+        "Seconds that a worker has waited for a message or a probe; 0 while it has messages.";
     DEAD_LETTERS_OPEN = "trailpad_dead_letters_open":
         "Open dead letters, counted up to 10,000. Every worker reports the same.";
     QUEUE_OBSERVED_TIMESTAMP_SECONDS = "trailpad_queue_observed_timestamp_seconds":

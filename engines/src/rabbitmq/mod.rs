@@ -132,4 +132,11 @@ impl Queue for RabbitQueue {
         let connection = self.observing().connected().await?;
         self.call(&connection, || self.target.topology.depths(&connection).boxed()).await
     }
+
+    async fn consumers(&self) -> Result<u32, Unavailable> {
+        let connection = self.observing().connected().await?;
+        let topology = &self.target.topology;
+        let count = || topology.consumers(&connection, Destination::Activities).boxed();
+        self.call(&connection, count).await
+    }
 }

@@ -78,6 +78,14 @@ impl Topology {
         Ok(depths)
     }
 
+    /// Counts the consumers of a queue.
+    pub async fn consumers(&self, connection: &Connection, of: Destination) -> lapin::Result<u32> {
+        let channel = connection.create_channel().await?;
+        let consumers = self.passive(&channel, of).await?.consumer_count();
+        channel.close(200, "counted".into()).await?;
+        Ok(consumers)
+    }
+
     /// `true` if the queue has a length limit of this topology and is near it. A broker applies
     /// the limit of a quorum queue only approximately.
     pub async fn is_full(&self, connection: &Connection, to: Destination) -> lapin::Result<bool> {

@@ -15,6 +15,8 @@ use super::{SOON, activity};
 
 const LOST: &str = "no connection to the broker; reconnecting";
 const DEPTHS_READ_EVERY: Duration = Duration::from_secs(5);
+/// A worker is not ready after 60 s without progress, and probes every 10 s.
+const PROGRESS_DEADLINE: Duration = Duration::from_secs(120);
 
 async fn sandbox_on(rabbitmq: &RabbitMq) -> Sandbox {
     Sandbox::on(&shared().await.postgres_url, &rabbitmq.url()).await
@@ -120,7 +122,9 @@ async fn a_message_that_a_policy_expired_is_a_dead_letter_with_that_reason() {
     let errors = sandbox.texts("SELECT error FROM dead_letters").await;
     assert_eq!(reasons, ["expired-in-queue"], "{errors:?}");
     assert!(errors[0].contains("message-ttl"), "{errors:?}");
-    sandbox.cli(&["dead-letter", "replay", "--reason", "expired-in-queue"]).await;
+    let chosen = ["dead-letter", "replay", "--reason", "expired-in-queue"];
+    let queue = ["--amqp-url", &sandbox.amqp_url, "--queue", &sandbox.queue];
+    sandbox.cli(&[chosen, queue].concat()).await;
     sandbox.wait_rows(1, SOON).await;
 }
 
@@ -153,4 +157,48 @@ async fn a_broker_without_the_feature_flag_stream_queue_is_refused_with_the_comm
     gateway.wait_unready("rabbitmqctl enable_feature_flag stream_queue").await;
     rabbitmq.ctl(&["enable_feature_flag", "stream_queue"]).await;
     gateway.wait_ready().await;
+}
+
+/// Erlang code that runs with the queue of activities as `Q` and its name as `N`.
+async fn eval(rabbitmq: &RabbitMq, queue: &str, code: &str) {
+    let code = format!(
+        r#"N = rabbit_misc:r(<<"/">>, queue, <<"{queue}">>), {{ok, Q}} = rabbit_amqqueue:lookup(N), {code}."#
+    );
+    rabbitmq.ctl(&["eval", &code]).await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_consumer_the_broker_forgot_subscribes_again() {
+    let rabbitmq = RabbitMq::start("").await;
+    let sandbox = sandbox_on(&rabbitmq).await;
+    let webhook = sandbox.seed().await;
+    let gateway = sandbox.gateway(&[]).await;
+    let url = webhook.url(&gateway).await;
+    let _worker = sandbox.worker(&[]).await;
+    assert_eq!(post(&url, &activity("before")).await.status, 202);
+    sandbox.wait_rows(1, SOON).await;
+    // The consumer's channel does not notice that another queue has the name now.
+    let recreate = "A = amqqueue:get_arguments(Q), \
+        rabbit_amqqueue:delete(Q, false, false, <<\"test\">>), \
+        rabbit_amqqueue:declare(N, true, false, A, none, <<\"test\">>)";
+    eval(&rabbitmq, &sandbox.queue, recreate).await;
+    let accept = async || post(&url, &activity("after")).await.status;
+    wait_until("the activity is accepted", SOON, accept, |status| *status == 202).await;
+    sandbox.wait_rows(2, PROGRESS_DEADLINE).await;
+}
+
+#[tokio::test]
+async fn a_worker_is_not_ready_while_the_broker_confirms_nothing() {
+    let rabbitmq = RabbitMq::start("").await;
+    let sandbox = sandbox_on(&rabbitmq).await;
+    let worker = sandbox.worker(&[]).await;
+    // As on the minority side of a partition: the connections stay open.
+    let pid = "{S, _} = amqqueue:get_pid(Q)";
+    eval(&rabbitmq, &sandbox.queue, &format!("{pid}, sys:suspend(whereis(S))")).await;
+    let ready = async || worker.ops("/readyz").await.expect("the role should answer").text();
+    let is_unready = |text: &String| text.contains("confirmed no message");
+    wait_until("the worker is not ready", PROGRESS_DEADLINE, ready, is_unready).await;
+    assert!(worker.metric("trailpad_queue_probe_seconds").await > 0.0);
+    eval(&rabbitmq, &sandbox.queue, &format!("{pid}, sys:resume(whereis(S))")).await;
+    worker.wait_ready().await;
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use prometheus::Registry;
 use trailpad_common::check::StoreUser;
 use trailpad_common::runtime::lifecycle::{Lifecycle, LifecycleWatch, Phase, Readiness};
-use trailpad_worker::{Worker, WorkerOptions};
+use trailpad_worker::{ProbedQueue, Worker, WorkerOptions};
 
 use crate::args::{DrainArgs, OpsListen, QueueArgs, StoreArgs, WorkerBounds};
 use crate::config::{EngineConfig, Faults};
@@ -59,6 +59,7 @@ pub async fn run(args: &WorkerArgs, traces: Option<TraceConfig>) -> Result<(), E
     let engines = Engines::new(engines);
     let check = StoreCheck::begin(engines.store.clone(), StoreUser::Worker).await?;
     let queue = engines.queue.queue("worker", settings.retry_schedule.delays())?;
+    let queue = ProbedQueue::start(queue, &registry, lifecycle.watch())?;
     let store = engines.store.store(store_tasks(settings.concurrency))?;
     let drain_timeout = settings.drain_timeout;
     let options = WorkerOptions {

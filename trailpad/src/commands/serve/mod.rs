@@ -15,13 +15,13 @@ use trailpad_common::webhook::ingress_url;
 use trailpad_dashboard::DashboardServer;
 use trailpad_engines::sqlite::DataDir;
 use trailpad_gateway::{GatewayParts, GatewayServer};
-use trailpad_worker::{Worker, WorkerOptions};
+use trailpad_worker::{ProbedQueue, Worker, WorkerOptions};
 
 use super::worker::{run_until_requeued, store_tasks};
 use crate::args::{
     DrainArgs, GatewayBounds, OpsListen, PagesArgs, QueueArgs, StoreArgs, WorkerBounds,
 };
-use crate::config::{EngineConfig, Faults, PagesConfig, StoreConfig};
+use crate::config::{EngineConfig, Faults, PagesConfig, QueueConfig, StoreConfig};
 use crate::engines::Engines;
 use crate::error::Error;
 use crate::otlp::{self, TraceConfig};
@@ -103,6 +103,7 @@ pub async fn run(args: &ServeArgs, traces: Option<TraceConfig>) -> Result<(), Er
     let ServeConfig { pages, gateway, worker, ops_listen, owner, engines } = args.config()?;
     let data_dir = engines.data_dir.clone();
     let is_on_files = matches!(engines.store, StoreConfig::Files);
+    let has_broker = matches!(engines.queue, QueueConfig::RabbitMq(_));
     let engines = Engines::serving(engines)?;
     for migration in engines.migrate().await? {
         tracing::info!(migration, "migrated");
@@ -136,9 +137,12 @@ pub async fn run(args: &ServeArgs, traces: Option<TraceConfig>) -> Result<(), Er
         queue.clone(),
         lifecycle.watch(),
     )?;
+    // A queue in files has no consumer that the process could not see.
+    let worker_queue =
+        if has_broker { ProbedQueue::start(queue, &registry, lifecycle.watch())? } else { queue };
     let options = WorkerOptions {
         settings: worker,
-        queue,
+        queue: worker_queue,
         store,
         traffic: administration.clone(),
         lifecycle: lifecycle.watch(),
