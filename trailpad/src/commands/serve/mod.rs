@@ -21,7 +21,7 @@ use super::worker::{run_until_requeued, store_tasks};
 use crate::args::{
     DrainArgs, GatewayBounds, OpsListen, PagesArgs, QueueArgs, StoreArgs, WorkerBounds,
 };
-use crate::config::{EngineConfig, Faults, PagesConfig, QueueConfig, StoreConfig};
+use crate::config::{EngineConfig, Faults, PagesConfig, StoreConfig};
 use crate::engines::Engines;
 use crate::error::Error;
 use crate::otlp::{self, TraceConfig};
@@ -103,7 +103,6 @@ pub async fn run(args: &ServeArgs, traces: Option<TraceConfig>) -> Result<(), Er
     let ServeConfig { pages, gateway, worker, ops_listen, owner, engines } = args.config()?;
     let data_dir = engines.data_dir.clone();
     let is_on_files = matches!(engines.store, StoreConfig::Files);
-    let has_broker = matches!(engines.queue, QueueConfig::RabbitMq(_));
     let engines = Engines::serving(engines)?;
     for migration in engines.migrate().await? {
         tracing::info!(migration, "migrated");
@@ -137,9 +136,7 @@ pub async fn run(args: &ServeArgs, traces: Option<TraceConfig>) -> Result<(), Er
         queue.clone(),
         lifecycle.watch(),
     )?;
-    // A queue in files has no consumer that the process could not see.
-    let worker_queue =
-        if has_broker { ProbedQueue::start(queue, &registry, lifecycle.watch())? } else { queue };
+    let worker_queue = ProbedQueue::start(queue, &registry, lifecycle.watch())?;
     let options = WorkerOptions {
         settings: worker,
         queue: worker_queue,
