@@ -148,7 +148,7 @@ impl Worker {
     }
 
     fn batch_processor(&self) -> BatchProcessor {
-        BatchProcessor { context: self.context.clone(), publisher: self.queue.publisher() }
+        BatchProcessor { context: self.context.clone(), publisher: self.queue.republisher() }
     }
 
     fn monitor(&self) -> QueueMonitor {

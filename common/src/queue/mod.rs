@@ -79,6 +79,13 @@ pub trait Queue: Send + Sync {
     /// Creates a publisher. It connects to the queue at its first use.
     fn publisher(&self) -> Box<dyn Publisher>;
 
+    /// Creates a publisher for a worker, which publishes only messages that the queue already holds:
+    /// a retry, an unchanged message, a dead letter. A rule that limits what senders may add does
+    /// not apply to it, because the queue drains only if the worker can settle its messages.
+    fn republisher(&self) -> Box<dyn Publisher> {
+        self.publisher()
+    }
+
     /// `Up` while publishing is possible.
     fn publish_health(&self) -> HealthWatch;
 

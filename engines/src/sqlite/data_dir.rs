@@ -9,7 +9,8 @@ use rusqlite::Connection;
 use trailpad_common::failure::Unavailable;
 
 use super::error::describe;
-use super::file::open;
+use super::file::{log_of, open};
+use super::look::{is_passing, look};
 use super::migrate::{self, QUEUE, STORE, Schema};
 
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
@@ -92,8 +93,9 @@ impl DataDir {
     pub fn write_secret(&self, name: &str, text: &str) -> Result<PathBuf, DataDirError> {
         let path = self.path.join(name);
         let write = || {
-            if path.exists() {
-                fs::remove_file(&path)?;
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
             open_owner_only(&path)?;
             fs::write(&path, text)
@@ -110,18 +112,51 @@ impl DataDir {
         self.open(&QUEUE)
     }
 
-    fn open(&self, schema: &Schema) -> Result<Connection, Unavailable> {
+    /// Sizes in bytes of the write-ahead logs, by the name of their database file. A file without a
+    /// log is missing in the list.
+    pub fn log_bytes(&self) -> Vec<(&'static str, u64)> {
+        let size = |schema: &Schema| {
+            let log = fs::metadata(log_of(&self.path.join(schema.file))).ok()?;
+            Some((schema.file, log.len()))
+        };
+        [&QUEUE, &STORE].into_iter().filter_map(size).collect()
+    }
+
+    /// Returns the path of a file that exists.
+    pub(super) fn existing(&self, schema: &Schema) -> Result<PathBuf, Unavailable> {
         let path = self.path.join(schema.file);
-        if !path.exists() {
-            let directory = self.path.display();
-            return Err(Unavailable(format!(
-                "{directory} holds no data: `trailpad serve` creates it, --data-dir names another directory"
-            )));
+        match fs::metadata(&path) {
+            Ok(_) => Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let directory = self.path.display();
+                Err(Unavailable(format!(
+                    "{directory} holds no data: `trailpad serve` creates it, --data-dir names another directory"
+                )))
+            }
+            Err(error) => Err(Unavailable(format!("can't read {}: {error}", path.display()))),
         }
+    }
+
+    /// Opens a file that has the schema of this version. A file that is refused is left unchanged.
+    fn open(&self, schema: &Schema) -> Result<Connection, Unavailable> {
+        let path = self.existing(schema)?;
         let at_path = |reason: String| Unavailable(format!("{}: {reason}", path.display()));
-        let connection = open(&path).map_err(|error| at_path(describe(&error)))?;
-        migrate::expect_current(&connection, schema).map_err(at_path)?;
-        Ok(connection)
+        let failed = |error: rusqlite::Error| at_path(describe(&error));
+        let opened = match look(&path, migrate::version) {
+            // Another process is writing, so it has opened the file, and opening it changes nothing.
+            Err(error) if is_passing(&error) => {
+                let connection = open(&path).map_err(failed)?;
+                let version = migrate::version(&connection).map_err(failed)?;
+                migrate::expect_current(version, schema).map_err(at_path)?;
+                Ok(connection)
+            }
+            version => {
+                let version = version.map_err(failed)?;
+                migrate::expect_current(version, schema).map_err(at_path)?;
+                open(&path)
+            }
+        };
+        opened.map_err(failed)
     }
 }
 

@@ -1,10 +1,14 @@
 //! Retention on SQLite.
 
+use std::time::Instant;
+
 use async_trait::async_trait;
 use rusqlite::{Params, Transaction, params};
 use trailpad_common::admin::{AdminError, Cutoffs, Purged, Retention};
 use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
+
+use crate::sqlite::free_pages::{self, PAGES_PER_STEP};
 
 use super::{SqliteAdmin, execute, micros, store_unavailable};
 
@@ -50,7 +54,7 @@ impl Retention for SqliteAdmin {
     }
 
     async fn purge(&self, cutoffs: Cutoffs, limit: u32) -> Result<Purged, AdminError> {
-        self.write(|transaction| {
+        let purged = self.write(|transaction| {
             let mut purged = Purged::default();
             if let Some(before) = cutoffs.dead_letters {
                 let values = params![micros(before), limit];
@@ -62,7 +66,27 @@ impl Retention for SqliteAdmin {
                 purge_activities(transaction, before, limit, left, &mut purged)?;
             }
             Ok(purged)
-        })
+        })?;
+        self.give_back().await?;
+        Ok(purged)
+    }
+}
+
+impl SqliteAdmin {
+    /// Returns all free pages to the disk, in short transactions, and pauses after each for as long
+    /// as it took, so that storing continues.
+    async fn give_back(&self) -> Result<(), AdminError> {
+        loop {
+            let began = Instant::now();
+            let left = self.write(|transaction| {
+                free_pages::give_back(transaction, PAGES_PER_STEP).map_err(store_unavailable)
+            })?;
+            if left == 0 {
+                break;
+            }
+            tokio::time::sleep(began.elapsed()).await;
+        }
+        self.read(|connection| free_pages::checkpoint(connection).map_err(store_unavailable))
     }
 }
 

@@ -2,6 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use rusqlite::Connection;
+
+use crate::sqlite::file::open_read_only;
+use crate::sqlite::free_pages;
+use crate::sqlite::migrate::STORE;
+
 /// Bytes that the store may need per byte of a queued message: for the row, its index entries and
 /// its part of the write-ahead log.
 const STORE_BYTES_PER_QUEUED: u64 = 3;
@@ -10,34 +16,77 @@ const STORE_BYTES_PER_QUEUED: u64 = 3;
 pub(super) struct DiskSpace {
     path: PathBuf,
     free_bytes_min: u64,
+    /// Opened when the free pages of the store are needed first.
+    store: Option<Connection>,
+}
+
+/// The result of a check.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// `true` if the disk has the space without the free pages of the files.
+    pub has_disk_space: bool,
+    /// The reason to refuse activities, as a text for an operator.
+    pub accepts: Result<(), String>,
 }
 
 impl DiskSpace {
     pub fn new(path: &Path, free_bytes_min: u64) -> Self {
-        Self { path: path.to_owned(), free_bytes_min }
+        Self { path: path.to_owned(), free_bytes_min, store: None }
     }
 
     /// Checks that activities may be accepted while `queued_bytes` of bodies are queued. While they
     /// are refused, the required space is larger by an eighth of the minimum, so that small changes
     /// don't alternate the result.
     ///
-    /// # Errors
-    /// The reason to refuse activities, as a text for an operator.
-    pub fn check(&self, queued_bytes: u64, is_refusing: bool) -> Result<(), String> {
-        let free = free_bytes(&self.path).map_err(|error| {
-            format!("reading the free space of {}: {error}", self.path.display())
-        })?;
+    /// The free pages of both files count as free, because new rows go there before the file grows.
+    /// The writer returns those of the queue to the disk if the store needs the space.
+    pub fn check(&mut self, queue: &Connection, queued_bytes: u64, is_refusing: bool) -> Verdict {
         let margin = if is_refusing { self.free_bytes_min / 8 } else { 0 };
         let needed = needed_bytes(self.free_bytes_min, queued_bytes).saturating_add(margin);
+        let free = match free_bytes_of_disk(&self.path) {
+            Ok(free) => free,
+            Err(error) => {
+                let path = self.path.display();
+                let reason = format!("reading the free space of {path}: {error}");
+                return Verdict { has_disk_space: true, accepts: Err(reason) };
+            }
+        };
         if free >= needed {
+            return Verdict { has_disk_space: true, accepts: Ok(()) };
+        }
+        let in_files = free_pages::free_bytes(queue).unwrap_or(0) + self.free_bytes_of_store();
+        Verdict { has_disk_space: false, accepts: self.verdict(free, in_files, needed) }
+    }
+
+    fn verdict(&self, free: u64, in_files: u64, needed: u64) -> Result<(), String> {
+        if free.saturating_add(in_files) >= needed {
             return Ok(());
         }
         Err(format!(
-            "the disk of {} has {} free, but {} are kept for storing accepted activities",
+            "the disk of {} has {} free, and the files have {}, but {} are kept for storing \
+             accepted activities",
             self.path.display(),
             mib(free),
+            mib(in_files),
             mib(needed)
         ))
+    }
+
+    /// Returns 0 if the store is another engine, or its file can't be read.
+    fn free_bytes_of_store(&mut self) -> u64 {
+        let path = self.path.join(STORE.file);
+        let store = match self.store.take() {
+            Some(store) => Ok(store),
+            None => open_read_only(&path),
+        };
+        let read = store.and_then(|store| Ok((free_pages::free_bytes(&store)?, store)));
+        match read {
+            Ok((bytes, store)) => {
+                self.store = Some(store);
+                bytes
+            }
+            Err(_) => 0,
+        }
     }
 }
 
@@ -46,7 +95,8 @@ fn needed_bytes(free_bytes_min: u64, queued_bytes: u64) -> u64 {
     free_bytes_min.saturating_add(queued_bytes.saturating_mul(STORE_BYTES_PER_QUEUED))
 }
 
-fn free_bytes(path: &Path) -> std::io::Result<u64> {
+/// The free space of the disk that holds `path`.
+pub(in crate::sqlite) fn free_bytes_of_disk(path: &Path) -> std::io::Result<u64> {
     let disk = rustix::fs::statvfs(path)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
@@ -69,9 +119,19 @@ mod tests {
     #[test]
     fn the_reason_names_the_directory_and_the_free_space() {
         let directory = std::env::temp_dir();
-        let disk_space = DiskSpace::new(&directory, u64::MAX);
-        let reason = disk_space.check(0, false).expect_err("no disk should have that much space");
+        let queue = Connection::open_in_memory().expect("the database should open");
+        let verdict = DiskSpace::new(&directory, u64::MAX).check(&queue, 0, false);
+        assert!(!verdict.has_disk_space);
+        let reason = verdict.accepts.expect_err("no disk should have that much space");
         assert!(reason.contains("MiB free") && reason.contains(&*directory.to_string_lossy()));
-        assert_eq!(DiskSpace::new(&directory, 0).check(0, true), Ok(()));
+        let verdict = DiskSpace::new(&directory, 0).check(&queue, 0, true);
+        assert_eq!(verdict, Verdict { has_disk_space: true, accepts: Ok(()) });
+    }
+
+    #[test]
+    fn free_pages_of_the_files_count_as_free_space() {
+        let disk_space = DiskSpace::new(Path::new("data"), 100);
+        assert!(disk_space.verdict(60, 39, 100).is_err());
+        assert_eq!(disk_space.verdict(60, 40, 100), Ok(()));
     }
 }

@@ -23,6 +23,7 @@
 //! each event of a retry.
 
 mod disk_space;
+mod log_size;
 mod messages;
 mod subscription;
 mod writer;
@@ -42,8 +43,10 @@ use super::data_dir::DataDir;
 use super::error::unavailable;
 use super::file::Database;
 use disk_space::DiskSpace;
+pub(super) use disk_space::free_bytes_of_disk;
+use log_size::LogSize;
 use subscription::SqliteSubscription;
-use writer::Writer;
+use writer::{Origin, Writer};
 
 pub struct SqliteQueue {
     writer: Writer,
@@ -80,7 +83,8 @@ impl SqliteQueue {
         free_bytes_min: u64,
     ) -> Result<Self, Unavailable> {
         let reader = Database::new(directory.open_queue()?);
-        let writer = Writer::start(connection, DiskSpace::new(directory.path(), free_bytes_min))?;
+        let disk_space = DiskSpace::new(directory.path(), free_bytes_min);
+        let writer = Writer::start(connection, disk_space, LogSize::new(directory.clone()))?;
         Ok(Self { writer, reader, subscriptions: AtomicI64::new(1) })
     }
 }
@@ -88,7 +92,11 @@ impl SqliteQueue {
 #[async_trait]
 impl Queue for SqliteQueue {
     fn publisher(&self) -> Box<dyn Publisher> {
-        Box::new(SqlitePublisher(self.writer.clone()))
+        Box::new(SqlitePublisher { writer: self.writer.clone(), origin: Origin::Sender })
+    }
+
+    fn republisher(&self) -> Box<dyn Publisher> {
+        Box::new(SqlitePublisher { writer: self.writer.clone(), origin: Origin::Worker })
     }
 
     fn publish_health(&self) -> HealthWatch {
@@ -114,7 +122,10 @@ impl Queue for SqliteQueue {
     }
 }
 
-struct SqlitePublisher(Writer);
+struct SqlitePublisher {
+    writer: Writer,
+    origin: Origin,
+}
 
 #[async_trait]
 impl Publisher for SqlitePublisher {
@@ -124,7 +135,7 @@ impl Publisher for SqlitePublisher {
         kind: MessageKind,
         body: &[u8],
     ) -> Result<(), PublishError> {
-        self.0.publish(to, kind, body.to_vec()).await
+        self.writer.publish(self.origin, to, kind, body.to_vec()).await
     }
 }
 
@@ -147,6 +158,25 @@ mod tests {
             .query_map([], |row| Ok((row.get("taken_by")?, row.get("deliveries")?)))
             .expect("the query should succeed");
         rows.next().transpose().expect("the row should be read")
+    }
+
+    #[tokio::test]
+    async fn on_a_full_disk_senders_are_refused_and_the_messages_of_workers_are_not() {
+        let directory = tempfile::tempdir().expect("a temporary directory should be created");
+        let path = directory.path().join("queue.db");
+        std::fs::File::create(&path).expect("the file should be created");
+        migrate(&path, &QUEUE).expect("the migration should succeed");
+        let queue = SqliteQueue::open(&DataDir::at(directory.path()), u64::MAX)
+            .expect("the queue should open");
+        for to in [Destination::Activities, Destination::Retry(Duration::ZERO), Destination::Dead] {
+            let published = queue.republisher().publish(to, MessageKind::Activities, b"body").await;
+            assert_eq!(published, Ok(()), "{to:?}");
+        }
+        let published = queue
+            .publisher()
+            .publish(Destination::Activities, MessageKind::Activities, b"body")
+            .await;
+        assert!(matches!(published, Err(PublishError::NotAccepted(_))), "{published:?}");
     }
 
     #[test]

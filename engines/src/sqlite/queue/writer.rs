@@ -1,7 +1,7 @@
 //! The writer: the only thread of this process that changes the queue's file.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Error, Transaction};
 use tokio::sync::{oneshot, watch};
@@ -12,13 +12,20 @@ use trailpad_common::runtime::lifecycle::{Health, HealthWatch};
 use trailpad_common::timestamp::Timestamp;
 
 use super::disk_space::DiskSpace;
+use super::log_size::LogSize;
 use super::messages::{self, Claimed, Settlement};
 use crate::sqlite::error::{describe, unavailable};
+use crate::sqlite::free_pages::{self, PAGES_PER_STEP};
 
 /// Maximum number of jobs that share a transaction, besides the first.
 const JOBS_MAX: usize = 1_024;
 /// Interval of the check of the disk space and of the retry of failed settlements.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Wait before the next step while free pages are being returned to the disk.
+const GIVE_BACK_INTERVAL: Duration = Duration::from_millis(20);
+/// Free pages that stay in the file for the next messages: 1 MiB.
+const FREE_PAGES_KEPT: u64 = 256;
 
 /// Sends jobs to the thread. Cheap to clone; the thread ends when the last clone is dropped.
 #[derive(Clone)]
@@ -35,7 +42,17 @@ enum Job {
     Settle(Settlement, oneshot::Sender<()>),
 }
 
+/// Where a published message comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A sender, or a command. Activities are refused while the disk is nearly full.
+    Sender,
+    /// A worker, about a message that the queue already holds. Refusing it would save no space.
+    Worker,
+}
+
 struct Message {
+    origin: Origin,
     to: Destination,
     kind: MessageKind,
     body: Vec<u8>,
@@ -48,7 +65,11 @@ struct ClaimRequest {
 }
 
 impl Writer {
-    pub fn start(connection: Connection, disk_space: DiskSpace) -> Result<Self, Unavailable> {
+    pub fn start(
+        connection: Connection,
+        disk_space: DiskSpace,
+        log_size: LogSize,
+    ) -> Result<Self, Unavailable> {
         let queued_bytes =
             messages::queued_bytes(&connection).map_err(|error| unavailable(&error))?;
         let (jobs, receiver) = channel();
@@ -59,6 +80,8 @@ impl Writer {
             connection,
             jobs: receiver,
             disk_space,
+            log_size,
+            checked_at: None,
             queued_bytes,
             failed_settlements: Vec::new(),
             published: published_sender,
@@ -88,12 +111,14 @@ impl Writer {
     /// Returns once the message is on the disk.
     pub async fn publish(
         &self,
+        origin: Origin,
         to: Destination,
         kind: MessageKind,
         body: Vec<u8>,
     ) -> Result<(), PublishError> {
         let (answer, answered) = oneshot::channel();
-        let is_sent = self.jobs.send(Job::Publish(Message { to, kind, body }, answer)).is_ok();
+        let message = Message { origin, to, kind, body };
+        let is_sent = self.jobs.send(Job::Publish(message, answer)).is_ok();
         if !is_sent {
             return Err(PublishError::NotAccepted(THREAD_ENDED.into()));
         }
@@ -130,6 +155,9 @@ struct WriterThread {
     connection: Connection,
     jobs: Receiver<Job>,
     disk_space: DiskSpace,
+    log_size: LogSize,
+    /// When the log's size was last checked.
+    checked_at: Option<Instant>,
     /// The bytes of all bodies in the file.
     queued_bytes: u64,
     /// Settlements that failed and are to be retried.
@@ -159,19 +187,58 @@ enum Failed {
 
 impl WriterThread {
     fn run(mut self) {
+        let mut has_spare_pages = false;
         loop {
-            let jobs = match self.jobs.recv_timeout(CHECK_INTERVAL) {
+            let wait = if has_spare_pages { GIVE_BACK_INTERVAL } else { CHECK_INTERVAL };
+            let jobs: Vec<Job> = match self.jobs.recv_timeout(wait) {
                 Ok(first) => {
                     std::iter::once(first).chain(self.jobs.try_iter().take(JOBS_MAX)).collect()
                 }
                 Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            self.check_disk_space();
+            let is_idle = jobs.is_empty();
+            let has_disk_space = self.check_disk_space();
             self.retry_settlements();
-            if !jobs.is_empty() {
+            if !is_idle {
                 self.work(jobs);
             }
+            let is_check_due = self.is_check_due();
+            if is_check_due {
+                self.log_size.check();
+                has_spare_pages = self.spare_pages() > 0;
+            }
+            // The store needs the space now if the disk itself has none.
+            if has_spare_pages && (is_idle || (is_check_due && !has_disk_space)) {
+                self.give_back();
+                has_spare_pages = self.spare_pages() > 0;
+            }
+        }
+    }
+
+    /// `true` once per [`CHECK_INTERVAL`].
+    fn is_check_due(&mut self) -> bool {
+        let is_due = self.checked_at.is_none_or(|at| at.elapsed() >= CHECK_INTERVAL);
+        if is_due {
+            self.checked_at = Some(Instant::now());
+        }
+        is_due
+    }
+
+    /// Free pages beyond those that stay in the file, if they can be returned.
+    fn spare_pages(&self) -> u64 {
+        free_pages::movable(&self.connection).unwrap_or(0).saturating_sub(FREE_PAGES_KEPT)
+    }
+
+    /// Returns free pages to the disk in one short transaction.
+    ///
+    /// An error is not reported: pages that stay in the file cost nothing but their space, and a
+    /// disk that fails is noticed by the next message.
+    fn give_back(&self) {
+        let count = self.spare_pages().min(PAGES_PER_STEP);
+        let _ = free_pages::give_back(&self.connection, count);
+        if self.spare_pages() == 0 {
+            let _ = free_pages::checkpoint(&self.connection);
         }
     }
 
@@ -266,10 +333,12 @@ impl WriterThread {
         self.work(jobs.collect());
     }
 
-    /// Accepts activities only while the disk has space for them and for storing them.
-    fn check_disk_space(&self) {
+    /// Accepts activities only while the disk has space for them and for storing them. Returns
+    /// `false` if the disk itself lacks the space, even if the files have it.
+    fn check_disk_space(&mut self) -> bool {
         let is_refusing = *self.publish_health.borrow() != Health::Up;
-        let health = match self.disk_space.check(self.queued_bytes, is_refusing) {
+        let verdict = self.disk_space.check(&self.connection, self.queued_bytes, is_refusing);
+        let health = match verdict.accepts {
             Ok(()) => Health::Up,
             Err(reason) => Health::Down(reason),
         };
@@ -281,6 +350,7 @@ impl WriterThread {
             }
             replace(before, health)
         });
+        verdict.has_disk_space
     }
 }
 
@@ -288,7 +358,7 @@ fn perform(transaction: &Transaction<'_>, job: &Job, may_accept: bool) -> Result
     let now = Timestamp::now();
     match job {
         Job::Publish(message, _) => match message.to {
-            Destination::Activities if !may_accept => {
+            Destination::Activities if message.origin == Origin::Sender && !may_accept => {
                 Ok(Done::Refused(PublishError::NotAccepted("the disk is nearly full".into())))
             }
             Destination::Retry(_) if !messages::accepts_retries(transaction, now)? => {
