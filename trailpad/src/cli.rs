@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::commands::activity::ActivityCommand;
+use crate::commands::backup::BackupArgs;
 use crate::commands::dashboard::DashboardArgs;
 use crate::commands::dead_letter::DeadLetterCommand;
 use crate::commands::gateway::GatewayArgs;
@@ -104,6 +105,8 @@ pub enum Command {
     DeadLetter(DeadLetterCommand),
     /// Delete records older than a limit, in short transactions
     Purge(PurgeArgs),
+    /// Back up the embedded files while serve runs
+    Backup(BackupArgs),
     /// Print the ingress's OpenAPI 3.1 document; a gateway serves it at /openapi.json
     Openapi,
 }

@@ -24,6 +24,13 @@ pub enum Error {
     #[error(transparent)]
     DataDir(#[from] trailpad_engines::sqlite::DataDirError),
     #[error(transparent)]
+    Backup(#[from] trailpad_engines::sqlite::BackupError),
+    #[error(
+        "the store is PostgreSQL: back it up with pg_basebackup or pg_dump; \
+         this command copies the embedded files of `trailpad serve`"
+    )]
+    BackupOfPostgres,
+    #[error(transparent)]
     Gateway(#[from] trailpad_gateway::StartError),
     #[error(transparent)]
     Dashboard(#[from] trailpad_dashboard::StartError),

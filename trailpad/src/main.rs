@@ -63,6 +63,7 @@ async fn dispatch(command: Command, traces: Option<TraceConfig>) -> Result<(), E
         Command::Activity(command) => commands::activity::run(command).await,
         Command::DeadLetter(command) => commands::dead_letter::run(command).await,
         Command::Purge(args) => commands::purge::run(&args).await,
+        Command::Backup(args) => commands::backup::run(args).await,
         Command::Openapi => {
             commands::openapi::run();
             Ok(())

@@ -233,6 +233,20 @@ pub fn progress(verb: &'static str, count: u64) -> ProgressBar {
     ProgressBar::new(count).with_style(style).with_prefix(verb)
 }
 
+/// A progress bar of bytes; visible only on a terminal.
+pub fn progress_of_bytes(verb: &'static str, bytes: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{spinner} {prefix}  [{bar:30}] {bytes} of {total_bytes}  {eta} left",
+    );
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(bytes).with_style(style).with_prefix(verb)
+}
+
+/// A size for people, in MiB.
+pub fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
 /// Prints a result: `value` as JSON, or `sentence`.
 pub fn sentence(json: bool, value: &Value, sentence: &str) {
     if json {

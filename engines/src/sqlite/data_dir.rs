@@ -13,7 +13,7 @@ use super::file::{log_of, open};
 use super::look::{is_passing, look};
 use super::migrate::{self, QUEUE, STORE, Schema};
 
-const OWNER_ONLY_DIRECTORY: u32 = 0o700;
+pub(super) const OWNER_ONLY_DIRECTORY: u32 = 0o700;
 const OWNER_ONLY_FILE: u32 = 0o600;
 
 /// The directory that holds the files of queue and store.
@@ -170,4 +170,10 @@ impl DataDirError {
 fn open_owner_only(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(OWNER_ONLY_FILE).open(path)
+}
+
+/// Creates a file that is accessible only by its owner, and must not exist yet.
+pub(super) fn create_owner_only(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(OWNER_ONLY_FILE).open(path)
 }

@@ -6,6 +6,7 @@
 
 mod admin;
 mod backend;
+mod backup;
 mod data_dir;
 mod error;
 mod file;
@@ -18,4 +19,5 @@ mod store;
 mod webhook_feed;
 
 pub use backend::SqliteBackend;
+pub use backup::{Backup, BackupError};
 pub use data_dir::{DataDir, DataDirError, ServeLock};

@@ -2,6 +2,7 @@
 
 pub mod activity;
 mod admin;
+pub mod backup;
 pub mod dashboard;
 pub mod dead_letter;
 pub mod gateway;
