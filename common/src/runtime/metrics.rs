@@ -25,6 +25,9 @@ metrics! {
     READY = "trailpad_ready": "1 if every part that the role needs works.";
     BUILD_INFO = "trailpad_build_info": "Always 1; the label is the version.";
 
+    FILES_WAL_BYTES = "trailpad_files_wal_bytes":
+        "Size of the write-ahead log of each embedded file.";
+
     GATEWAY_ACCEPTED = "trailpad_gateway_accepted_total": "Activities answered 202.";
     GATEWAY_REJECTED = "trailpad_gateway_rejected_total":
         "Requests answered otherwise, by reason (the type of the problem).";

@@ -26,6 +26,7 @@ mod dead_letters;
 mod embedded;
 mod embedded_faults;
 mod faults;
+mod files;
 mod hostile;
 mod ingress;
 mod locks;

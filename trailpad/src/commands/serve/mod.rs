@@ -1,5 +1,6 @@
 //! `trailpad serve`: every role in one process.
 
+mod file_metrics;
 mod first_webhook;
 
 use std::io::IsTerminal;
@@ -21,7 +22,7 @@ use super::worker::{run_until_requeued, store_tasks};
 use crate::args::{
     DrainArgs, GatewayBounds, OpsListen, PagesArgs, QueueArgs, StoreArgs, WorkerBounds,
 };
-use crate::config::{EngineConfig, Faults, PagesConfig, StoreConfig};
+use crate::config::{EngineConfig, Faults, PagesConfig, QueueConfig, StoreConfig};
 use crate::engines::Engines;
 use crate::error::Error;
 use crate::otlp::{self, TraceConfig};
@@ -103,6 +104,7 @@ pub async fn run(args: &ServeArgs, traces: Option<TraceConfig>) -> Result<(), Er
     let ServeConfig { pages, gateway, worker, ops_listen, owner, engines } = args.config()?;
     let data_dir = engines.data_dir.clone();
     let is_on_files = matches!(engines.store, StoreConfig::Files);
+    let uses_files = is_on_files || matches!(engines.queue, QueueConfig::Files);
     let engines = Engines::serving(engines)?;
     for migration in engines.migrate().await? {
         tracing::info!(migration, "migrated");
@@ -113,6 +115,9 @@ pub async fn run(args: &ServeArgs, traces: Option<TraceConfig>) -> Result<(), Er
     let (tracer, exporter) = otlp::start(traces, "serve")?;
     let lifecycle = Lifecycle::default();
     let registry = Registry::new();
+    if uses_files {
+        file_metrics::register(&registry, data_dir.clone())?;
+    }
     let queue = engines.queue.queue("serve", worker.retry_schedule.delays())?;
     let store = engines.store.store(store_tasks(worker.concurrency))?;
     let administration = engines.store.administration()?;

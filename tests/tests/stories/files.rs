@@ -1,0 +1,392 @@
+//! The files of `trailpad serve`: space that comes back, backups, and looks that write nothing.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use trailpad_tests::http::{Seen, flood, post};
+use trailpad_tests::{Embedded, Role, Sandbox, wait_until};
+
+use super::embedded_faults::{LONG, assert_sound, fill, send};
+use super::{SOON, activity};
+
+const MIB: u64 = 1 << 20;
+const ROWS: &str = "SELECT count(*) FROM activities";
+const FILES: [&str; 2] = ["queue.db", "store.db"];
+
+/// An activity of about this many bytes.
+fn large(title: &str, bytes: usize) -> String {
+    let text = "d".repeat(bytes);
+    format!(
+        r#"{{"title":"{title}","startTime":"2024-08-03T11:30:00Z","metadata":{{"text":"{text}"}}}}"#
+    )
+}
+
+/// `serve` on a file system of 64 MiB, of which it keeps 8 MiB free.
+async fn on_small_disk(embedded: &Embedded, words: &[&str]) -> Role {
+    let free_bytes_min = (8 * MIB).to_string();
+    let first = ["serve", "--free-bytes-min", &free_bytes_min];
+    let command = embedded.command_on_tmpfs("size=64m", &[&first, words].concat());
+    let serve = Role::spawn("serve", command);
+    serve.wait_serving().await;
+    serve
+}
+
+async fn rows_beside(embedded: &Embedded, serve: &Role) -> usize {
+    let list = ["activity", "list", "--json", "--limit", "10000"];
+    let mut command = embedded.command_beside(serve, &list);
+    let output = command.output().await.expect("the command should start");
+    let rows: Vec<serde_json::Value> =
+        serde_json::from_slice(&output.stdout).expect("the output should be JSON");
+    rows.len()
+}
+
+#[tokio::test]
+async fn after_a_purge_of_a_full_disk_activities_are_accepted_and_the_file_is_small() {
+    let embedded = Embedded::default();
+    let serve = on_small_disk(&embedded, &[]).await;
+    let url = embedded.url(&serve).await;
+    let mut accepted = 0;
+    loop {
+        let status = post(&url, &large("T", 60_000)).await.status;
+        if status != 202 {
+            assert_eq!(status, 503);
+            break;
+        }
+        accepted += 1;
+        assert!(accepted < 2_000, "the disk should be full");
+    }
+    let rows = async || rows_beside(&embedded, &serve).await;
+    wait_until("all are stored", LONG, rows, |rows| *rows == accepted).await;
+    serve.wait_unready("are kept for storing accepted activities").await;
+
+    let purge = ["purge", "--activities-older-than", "0s", "--yes"];
+    let output = embedded.command_beside(&serve, &purge).output().await;
+    let output = output.expect("the command should start");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains(&format!("{accepted} activities")), "{text}");
+    let ask = async || post(&url, &large("T", 60_000)).await.status;
+    wait_until("it is accepted again", SOON, ask, |status| *status == 202).await;
+    serve.wait_ready().await;
+    let store = embedded.seen_by(&serve).join("store.db");
+    let size = async || fs::metadata(&store).expect("the file should exist").len();
+    wait_until("the file is small", SOON, size, |bytes| *bytes < 4 * MIB).await;
+}
+
+#[tokio::test]
+async fn a_queue_that_was_large_returns_its_space_while_it_is_idle() {
+    let embedded = Embedded::default();
+    let serve = embedded.serve(&[]).await;
+    let url = embedded.url(&serve).await;
+    let lock = Connection::open(embedded.path().join("store.db")).expect("it should open");
+    lock.busy_timeout(SOON).expect("setting the busy timeout should succeed");
+    lock.execute_batch("BEGIN IMMEDIATE").expect("the lock should be taken");
+    let body = |at: usize| large(&at.to_string(), 100_000);
+    let seen = flood(move || url.clone(), 200, 4, body).await;
+    assert!(seen.iter().all(|(_, seen)| *seen == Seen::Status(202)));
+    let size = async || {
+        let queue = embedded.path().join("queue.db");
+        fs::metadata(queue).expect("the file should exist").len()
+    };
+    wait_until("the backlog is in the file", SOON, size, |bytes| *bytes > 16 * MIB).await;
+    drop(lock);
+    embedded.wait_number(ROWS, 200, LONG).await;
+    wait_until("the file is small", SOON, size, |bytes| *bytes < 2 * MIB).await;
+    assert_sound(embedded.path());
+}
+
+/// A process that keeps the store from being written, beside a `serve` on a small disk.
+async fn lock_beside(embedded: &Embedded, serve: &Role) -> Child {
+    const LOCK: &str = r#"
+import sqlite3, sys
+store = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
+store.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.read()
+"#;
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &serve.pid().to_string()]);
+    command.args(["--user", "--preserve-credentials", "--mount", "--", "python3", "-c", LOCK]);
+    command.arg(embedded.path().join("store.db"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().expect("the command should start");
+    let output = child.stdout.as_mut().expect("the output should be piped");
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line).await.expect("the output should be read");
+    assert_eq!(line.trim(), "locked");
+    child
+}
+
+/// The worker republishes while the disk rule refuses activities of senders.
+#[tokio::test]
+async fn on_a_nearly_full_disk_a_worker_that_held_stores_everything_once_the_store_is_back() {
+    const ACTIVITIES: usize = 20;
+    let embedded = Embedded::default();
+    let serve = on_small_disk(&embedded, &["--hold-max", "1s"]).await;
+    let url = embedded.url(&serve).await;
+    let lock = lock_beside(&embedded, &serve).await;
+    for at in 0..ACTIVITIES {
+        assert_eq!(post(&url, &large(&at.to_string(), 60_000)).await.status, 202);
+    }
+    let directory = embedded.seen_by(&serve);
+    fill(&directory.join("filler"), &directory, 10 * MIB);
+    let ask = async || post(&url, &activity("refused")).await.status;
+    wait_until("senders are refused", SOON, ask, |status| *status == 503).await;
+    serve.wait_log("store still unavailable").await;
+    drop(lock);
+    let rows = async || rows_beside(&embedded, &serve).await;
+    wait_until("all are stored", LONG, rows, |rows| *rows >= ACTIVITIES).await;
+}
+
+/// Number of rows of each title.
+fn titles(directory: &Path) -> HashMap<String, usize> {
+    let connection = Connection::open(directory.join("store.db")).expect("the store should open");
+    let sql = "SELECT title, count(*) FROM activities GROUP BY title";
+    let mut statement = connection.prepare(sql).expect("the SQL should run");
+    let rows = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))
+        .expect("the query should return rows");
+    rows.map(|row| row.expect("the row should be read"))
+        .map(|(title, count)| (title, usize::try_from(count).expect("a count is not negative")))
+        .collect()
+}
+
+fn assert_once(titles: &HashMap<String, usize>, acknowledged: &[String]) {
+    let lost: Vec<_> = acknowledged.iter().filter(|title| !titles.contains_key(*title)).collect();
+    assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());
+    let twice: Vec<_> = titles.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+}
+
+/// Posts until `stop`. Returns the titles that were answered 202 so far whenever it is asked.
+struct Senders {
+    tasks: Vec<tokio::task::JoinHandle<Vec<String>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Senders {
+    fn start(url: &str, first: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let url = Arc::new(std::sync::Mutex::new(url.to_owned()));
+        let numbers = first..first + 4;
+        let tasks = numbers.map(|at| tokio::spawn(send(at, url.clone(), stop.clone()))).collect();
+        Self { tasks, stop }
+    }
+
+    async fn stop(self) -> Vec<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut titles = Vec::new();
+        for task in self.tasks {
+            titles.extend(task.await.expect("the sender should not panic"));
+        }
+        titles
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_under_load_is_restored_with_every_acknowledged_activity_exactly_once() {
+    let embedded = Embedded::default();
+    let serve = embedded.serve(&[]).await;
+    let url = embedded.url(&serve).await;
+    // These are acknowledged before the backup begins, and many of them are still in the queue.
+    // The others keep posting while it runs.
+    let others = Senders::start(&url, 100);
+    let senders = Senders::start(&url, 0);
+    wait_until("rows are stored", LONG, async || embedded.number(ROWS), |rows| *rows > 3_000).await;
+    let acknowledged = senders.stop().await;
+    let place = tempfile::tempdir().expect("creating a directory should succeed");
+    let backup = place.path().join("backup");
+    let began = Instant::now();
+    let answer =
+        embedded.json(&["backup", backup.to_str().expect("the path should be UTF-8")]).await;
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(others.stop().await.len() > 100);
+    for (at, name) in FILES.iter().enumerate() {
+        let file = fs::metadata(backup.join(name)).expect("the file should exist");
+        assert_eq!(answer["files"][at]["file"], *name);
+        assert_eq!(answer["files"][at]["bytes"], file.len());
+        assert_eq!(file.permissions().mode() & 0o777, 0o600, "{name}");
+    }
+    let mode = fs::metadata(&backup).expect("the directory should exist").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    assert_sound(&backup);
+
+    // Into a new directory.
+    let restored = Embedded::default();
+    restore(&backup, restored.path());
+    let again = restored.serve(&[]).await;
+    restored.wait_empty(LONG).await;
+    assert_once(&titles(restored.path()), &acknowledged);
+    assert_eq!(again.terminate().await, Some(0));
+
+    // Over the files of a process that was killed.
+    serve.kill().await;
+    assert!(embedded.path().join("store.db-wal").exists());
+    restore(&backup, embedded.path());
+    let again = embedded.serve(&[]).await;
+    embedded.wait_empty(LONG).await;
+    assert_once(&titles(embedded.path()), &acknowledged);
+    assert_eq!(post(&embedded.url(&again).await, &activity("x")).await.status, 202);
+    assert_sound(embedded.path());
+}
+
+/// The steps of docs/operations.md, after `serve` has ended.
+fn restore(backup: &Path, directory: &Path) {
+    fs::create_dir_all(directory).expect("creating the directory should succeed");
+    for name in FILES {
+        for suffix in ["-wal", "-shm"] {
+            let _ = fs::remove_file(directory.join(format!("{name}{suffix}")));
+        }
+        fs::copy(backup.join(name), directory.join(name)).expect("copying should succeed");
+    }
+}
+
+#[tokio::test]
+async fn a_backup_overwrites_nothing() {
+    let embedded = Embedded::default();
+    let _serve = embedded.serve(&[]).await;
+    let place = tempfile::tempdir().expect("creating a directory should succeed");
+    let target = place.path().to_str().expect("the path should be UTF-8");
+    fs::write(place.path().join("store.db"), "precious").expect("writing should succeed");
+    let output = embedded.run(&["backup", target]).await;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("exists already") && stderr.contains(target), "{stderr}");
+    let kept = fs::read(place.path().join("store.db")).expect("the file should exist");
+    assert_eq!(kept, b"precious");
+    let parent = place.path().parent().expect("the directory should have a parent");
+    let missing = parent.join("missing-directory").join("backup");
+    let output =
+        embedded.run(&["backup", missing.to_str().expect("the path should be UTF-8")]).await;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("can't write") && stderr.contains("missing-directory"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_backup_of_postgresql_is_rejected_and_names_its_tools() {
+    let sandbox = Sandbox::new().await;
+    let embedded = Embedded::default();
+    let mut command = embedded.command(&["backup", "somewhere"]);
+    command.env("TRAILPAD_DATABASE_URL", &sandbox.database_url);
+    let output = command.output().await.expect("the command should start");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("pg_basebackup") && stderr.contains("pg_dump"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_damaged_file_beside_its_write_ahead_log_is_rejected_and_no_byte_changes() {
+    let embedded = Embedded::default();
+    let serve = embedded.serve(&[]).await;
+    let url = embedded.url(&serve).await;
+    let body = |at: usize| large(&at.to_string(), 30_000);
+    flood(move || url.clone(), 100, 4, body).await;
+    embedded.wait_number(ROWS, 100, SOON).await;
+    // A reader keeps the later activities in the log, and only those.
+    let reader = Connection::open(embedded.path().join("store.db")).expect("it should open");
+    reader.busy_timeout(SOON).expect("setting the busy timeout should succeed");
+    reader
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .expect("the checkpoint should succeed");
+    reader.execute_batch("BEGIN").expect("the transaction should begin");
+    let _: i64 = reader.query_row(ROWS, [], |row| row.get(0)).expect("the rows should be counted");
+    let url = embedded.url(&serve).await;
+    assert_eq!(post(&url, &activity("in the log")).await.status, 202);
+    embedded.wait_number(ROWS, 101, SOON).await;
+    serve.kill().await;
+    let store = embedded.path().join("store.db");
+    let copy = Embedded::default();
+    fs::create_dir_all(copy.path()).expect("creating the directory should succeed");
+    for name in ["store.db", "queue.db"] {
+        for suffix in ["", "-wal", "-shm"] {
+            let name = format!("{name}{suffix}");
+            fs::copy(embedded.path().join(&name), copy.path().join(&name))
+                .expect("copying should succeed");
+        }
+    }
+    drop(reader);
+    let store = copy.path().join(store.file_name().expect("the path should have a name"));
+    let mut file =
+        OpenOptions::new().write(true).open(&store).expect("opening the file should succeed");
+    // Every second page, because the log may hold the others too.
+    let pages = file.metadata().expect("the file should have a size").len() / 4_096;
+    assert!(pages > 500, "{pages} pages");
+    for page in (1..pages).step_by(2) {
+        file.seek(SeekFrom::Start(page * 4_096)).expect("seeking should succeed");
+        file.write_all(&[0xA5; 4_096]).expect("writing should succeed");
+    }
+    drop(file);
+    let bytes = || {
+        ["store.db", "store.db-wal", "store.db-shm"]
+            .map(|name| fs::read(copy.path().join(name)).expect("reading should succeed"))
+    };
+    let before = bytes();
+    assert!(before[1].len() > 4_096, "the log holds pages");
+    let run = copy.run(&["serve"]);
+    let output = tokio::time::timeout(SOON, run).await.expect("serve should end");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("store.db") && stderr.contains("damaged"), "{stderr}");
+    for (name, (before, after)) in ["file", "log", "index"].iter().zip(before.iter().zip(bytes())) {
+        assert!(*before == after, "the {name} changed");
+    }
+}
+
+#[tokio::test]
+async fn a_data_directory_without_permission_is_not_reported_as_empty() {
+    let embedded = Embedded::default();
+    assert_eq!(embedded.serve(&[]).await.terminate().await, Some(0));
+    let set = |mode| {
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(embedded.path(), permissions).expect("setting rights should succeed");
+    };
+    set(0o000);
+    // In a user namespace of its own, root has no rights beyond those of the mode.
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--"]).arg(trailpad_tests::sandbox::binary("trailpad"));
+    command.args(["webhook", "list"]).env("TRAILPAD_DATA_DIR", embedded.path());
+    let output = command.output().await.expect("the command should start");
+    set(0o700);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("Permission denied") && stderr.contains("store.db"), "{stderr}");
+    assert!(!stderr.contains("holds no data"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_reader_that_makes_the_log_grow_is_reported() {
+    let embedded = Embedded::default();
+    let serve = embedded.serve(&[]).await;
+    let url = embedded.url(&serve).await;
+    let reader = Connection::open(embedded.path().join("store.db")).expect("it should open");
+    reader.execute_batch("BEGIN").expect("the transaction should begin");
+    let _: i64 = reader.query_row(ROWS, [], |row| row.get(0)).expect("the rows should be counted");
+    let body = |at: usize| large(&at.to_string(), 200_000);
+    let flood_url = url.clone();
+    let seen = flood(move || flood_url.clone(), 400, 4, body).await;
+    assert!(seen.iter().all(|(_, seen)| *seen == Seen::Status(202)), "senders notice nothing");
+    embedded.wait_number(ROWS, 400, LONG).await;
+    serve.wait_log("the write-ahead log grows").await;
+    let metric = r#"trailpad_files_wal_bytes{file="store.db"}"#;
+    let bytes = serve.metrics().await[metric];
+    assert!(bytes > 64.0 * MIB as f64, "{bytes} bytes");
+    assert!(serve.metrics().await[r#"trailpad_files_wal_bytes{file="queue.db"}"#] < bytes / 2.0);
+
+    drop(reader);
+    let write = async || {
+        assert_eq!(post(&url, &large("T", 10_000)).await.status, 202);
+        serve.metrics().await[metric]
+    };
+    wait_until("the log is small", LONG, write, |bytes| *bytes <= 16.0 * MIB as f64).await;
+    serve.wait_log("the write-ahead log is small again").await;
+}
