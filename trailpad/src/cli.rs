@@ -17,6 +17,7 @@ use crate::commands::member::MemberCommand;
 use crate::commands::migrate::MigrateArgs;
 use crate::commands::project::ProjectCommand;
 use crate::commands::purge::PurgeArgs;
+use crate::commands::retry::RetryCommand;
 use crate::commands::serve::ServeArgs;
 use crate::commands::webhook::WebhookCommand;
 use crate::commands::worker::WorkerArgs;
@@ -100,6 +101,9 @@ pub enum Command {
     /// List stored activities
     #[command(subcommand)]
     Activity(ActivityCommand),
+    /// List activities that wait for another attempt, and attempt them now
+    #[command(subcommand)]
+    Retry(RetryCommand),
     /// List, show, replay and discard activities that could not be stored
     #[command(subcommand)]
     DeadLetter(DeadLetterCommand),

@@ -61,6 +61,7 @@ async fn dispatch(command: Command, traces: Option<TraceConfig>) -> Result<(), E
         Command::Project(command) => commands::project::run(command).await,
         Command::Webhook(command) => commands::webhook::run(command).await,
         Command::Activity(command) => commands::activity::run(command).await,
+        Command::Retry(command) => commands::retry::run(command).await,
         Command::DeadLetter(command) => commands::dead_letter::run(command).await,
         Command::Purge(args) => commands::purge::run(&args).await,
         Command::Backup(args) => commands::backup::run(args).await,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use trailpad_common::admin::{
-    Member, Project, StoredActivity, StoredDeadLetter, Webhook, Workspace,
+    Member, Project, StoredActivity, StoredDeadLetter, StoredRetry, Webhook, Workspace,
 };
 use trailpad_common::email::Email;
 use trailpad_common::id::{ActivityId, ProjectId, WebhookId};
@@ -114,6 +114,24 @@ impl Shown {
             ("EXTERNAL ID", cut(activity.external_id.as_deref().unwrap_or("–"), 24)),
             ("STARTED", short(activity.start_time)),
             ("ID", activity.id.to_string()),
+        ];
+        Self::new(&json, cells)
+    }
+
+    pub fn retry(retry: &StoredRetry) -> Self {
+        let member = retry.member_email.as_ref().map(|email| email.as_str());
+        let json = json!({
+            "id": retry.id, "webhookId": retry.webhook_id, "memberEmail": member,
+            "reason": retry.reason, "error": retry.error, "attempt": retry.attempt,
+            "receivedAt": timestamp(retry.received_at), "dueAt": timestamp(retry.due_at),
+        });
+        let cells = vec![
+            ("DUE", short(retry.due_at)),
+            ("ATTEMPT", retry.attempt.to_string()),
+            ("REASON", retry.reason.clone()),
+            ("MEMBER", member.unwrap_or("–").to_owned()),
+            ("ERROR", cut(&retry.error, 60)),
+            ("ID", retry.id.to_string()),
         ];
         Self::new(&json, cells)
     }

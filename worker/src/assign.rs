@@ -9,7 +9,7 @@ use trailpad_common::id::MemberId;
 use trailpad_common::store::{MemberQuery, NewActivity, Resolution};
 use trailpad_common::timestamp::Timestamp;
 
-use crate::decode::Item;
+use crate::decode::{Failed, Item};
 
 pub struct Questions {
     /// The distinct queries of a batch.
@@ -41,7 +41,7 @@ pub fn assign<'a>(
     items: Vec<Item<'a>>,
     questions: &Questions,
     answers: &[Option<Resolution>],
-) -> (Vec<Assigned<'a>>, Vec<(Item<'a>, Failure)>) {
+) -> (Vec<Assigned<'a>>, Vec<Failed<'a>>) {
     let mut assigned = Vec::with_capacity(items.len());
     let mut failed = Vec::new();
     for (item, question) in items.into_iter().zip(&questions.of_item) {
@@ -50,7 +50,11 @@ pub fn assign<'a>(
             Ok((resolution, member_id)) => {
                 assigned.push(Assigned::new(item, resolution, member_id))
             }
-            Err(cause) => failed.push((item, Failure::Transient(cause))),
+            Err(cause) => failed.push(Failed {
+                envelope: item.envelope,
+                member_email: item.activity.member_email,
+                failure: Failure::Transient(cause),
+            }),
         }
     }
     (assigned, failed)

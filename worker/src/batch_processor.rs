@@ -2,214 +2,130 @@
 //! of a session run concurrently.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tracing::{debug, warn};
-use trailpad_common::failure::{Cause, Failure, Reason, Unavailable};
-use trailpad_common::queue::envelope::Envelope;
-use trailpad_common::queue::{Delivery, Destination, Publisher};
-use trailpad_common::runtime::backoff::Backoff;
+use tokio::sync::RwLock;
+use tracing::warn;
+use trailpad_common::failure::Unavailable;
+use trailpad_common::queue::{Delivery, Destination, Queue};
 use trailpad_common::runtime::lifecycle::{Health, HealthWatch, LifecycleWatch, Phase};
-use trailpad_common::runtime::trace::Tracer;
-use trailpad_common::store::{Store, StoreError};
-use trailpad_common::timestamp::Timestamp;
 
-use crate::assign::{assign, questions};
-use crate::bisect;
-use crate::decode::{Item, decode};
-use crate::metrics::Metrics;
-use crate::poison;
+use crate::decode::read;
 use crate::queue_monitor::LastTaken;
-use crate::reroute::{Blocked, FailureRouter, send};
-use crate::session::{Session, Work};
-use crate::settings::Settings;
-use crate::spans::StoreSpans;
-use crate::traffic::TrafficCounters;
+use crate::republish::republish;
+use crate::session::Session;
+use crate::store_health::StoreHealth;
+use crate::storer::{Origin, Storer};
 
-const STORE_BACKOFF_FIRST: Duration = Duration::from_millis(200);
-
-/// Shared by the batch processors and the queue monitor.
 #[derive(Clone)]
-pub struct Context {
-    pub store: Arc<dyn Store>,
-    pub settings: Arc<Settings>,
-    pub metrics: Metrics,
-    pub lifecycle: LifecycleWatch,
+pub struct BatchProcessor {
+    pub queue: Arc<dyn Queue>,
+    pub storer: Storer,
+    pub store_health: StoreHealth,
     pub consume_health: HealthWatch,
+    pub lifecycle: LifecycleWatch,
     pub last_taken: LastTaken,
-    pub tracer: Tracer,
-    pub traffic_counters: TrafficCounters,
+    /// Held shared while a batch is processed, and exclusively for a trial.
+    pub alone: Arc<RwLock<()>>,
 }
 
-pub struct BatchProcessor {
-    pub context: Context,
-    /// For retries, dead letters and republished messages. Not shared: an unconfirmed message
-    /// occupies its publisher.
-    pub publisher: Box<dyn Publisher>,
+/// The outcome of one attempt to store a batch.
+enum Attempt {
+    Stored,
+    Unavailable(Unavailable),
+    Stopping,
+}
+
+/// The end of a hold.
+enum Held {
+    StoreIsBack,
+    /// Each message was published again and acknowledged.
+    Republished,
+    /// The worker is stopping, or the connection is lost.
+    GivenUp,
 }
 
 impl BatchProcessor {
     /// Processes batches until the session takes no more messages.
-    pub async fn run(mut self, session: Arc<Session>) {
-        while let Some(work) = session.next_work().await {
-            match work {
-                Work::Batch(deliveries) => {
-                    if self.process(deliveries, &session).await {
-                        session.batch_stored();
-                    }
-                }
-                Work::Suspected(delivery) => poison::handle(delivery, &mut self, &session).await,
-            }
+    pub async fn run(self, session: Arc<Session>) {
+        while let Some(deliveries) = session.next_batch().await {
+            self.process(deliveries, &session).await;
         }
     }
 
-    /// Processes one batch until all its messages are settled: acknowledged because every activity
-    /// is stored or rerouted, republished unchanged, or requeued. Returns `true` in the first case.
-    pub async fn process(&mut self, deliveries: Vec<Delivery>, session: &Session) -> bool {
-        let settings = &self.context.settings;
-        let mut backoff = Backoff::new(STORE_BACKOFF_FIRST, settings.store_backoff_max);
+    /// Processes one batch until all its messages are settled: acknowledged because the store holds
+    /// every activity, republished unchanged, or requeued.
+    async fn process(&self, mut deliveries: Vec<Delivery>, session: &Session) {
+        let mut held_since = None;
         loop {
-            match self.attempt(&deliveries, session).await {
-                Ok(()) => {
-                    ack_all(deliveries).await;
-                    return true;
-                }
-                Err(Blocked::Requeue) => break,
-                Err(Blocked::Hold(why)) => {
-                    let hold_until = session.hold(&why);
-                    self.context.metrics.holding.set(1);
-                    let wait = backoff.next_wait();
-                    if Instant::now() + wait > hold_until {
-                        self.republish_unchanged(deliveries).await;
-                        return false;
-                    }
-                    debug!(wait_seconds = wait.as_secs_f64(), "retrying the store");
-                    if !self.context.may_still_hold(wait).await {
-                        break;
-                    }
+            match self.attempt(&deliveries).await {
+                Attempt::Stored => return ack_all(deliveries).await,
+                Attempt::Stopping => return requeue_all(deliveries).await,
+                Attempt::Unavailable(why) => {
+                    self.store_health.report_down(&why);
+                    session.stop();
                 }
             }
+            let since = *held_since.get_or_insert_with(Instant::now);
+            match self.hold(&mut deliveries, since).await {
+                Held::StoreIsBack => {}
+                Held::Republished => return,
+                Held::GivenUp => return requeue_all(deliveries).await,
+            }
         }
-        requeue_all(deliveries).await;
-        false
     }
 
-    /// Makes one attempt to store a batch, and reroutes the activities that failed individually.
-    async fn attempt(&mut self, deliveries: &[Delivery], session: &Session) -> Result<(), Blocked> {
-        let lifecycle = self.context.lifecycle.clone();
-        let decoded = decode(deliveries);
-        let spans = StoreSpans::begin(&self.context.tracer, &decoded.readable);
-        let in_hand = i64::try_from(decoded.readable.len()).unwrap_or(i64::MAX);
-        self.context.metrics.in_hand.add(in_hand);
-        self.context.last_taken.record(decoded.readable.iter().map(|item| &item.envelope));
-        let stored = tokio::select! {
-            stored = self.context.store_all(decoded.readable) => stored.map_err(Blocked::Hold),
-            () = lifecycle.reached(Phase::Stopping) => Err(Blocked::Requeue),
+    async fn attempt(&self, deliveries: &[Delivery]) -> Attempt {
+        let _shared = self.alone.read().await;
+        let contents = read(deliveries);
+        let metrics = &self.storer.metrics;
+        let in_hand = i64::try_from(contents.envelopes.len()).unwrap_or(i64::MAX);
+        metrics.in_hand.add(in_hand);
+        self.last_taken.record(contents.envelopes.iter());
+        let attempt = tokio::select! {
+            stored = self.storer.store(&contents, Origin::Queue) => match stored {
+                Ok(()) => Attempt::Stored,
+                Err(unavailable) => Attempt::Unavailable(unavailable),
+            },
+            () = self.lifecycle.reached(Phase::Stopping) => Attempt::Stopping,
         };
-        self.context.metrics.in_hand.sub(in_hand);
-        let mut failed = stored?;
-        session.release();
-        self.context.metrics.holding.set(0);
-        spans.end(&self.context.tracer, &failed);
-        failed.extend(decoded.failed);
-        let router = FailureRouter::sort(
-            failed,
-            &decoded.unreadable,
-            &self.context.settings.retry_schedule,
-        )?;
-        let published =
-            router.publish(&mut *self.publisher, &self.context.metrics, &lifecycle).await;
-        published.map_err(|_| Blocked::Requeue)
+        metrics.in_hand.sub(in_hand);
+        if matches!(attempt, Attempt::Stored) {
+            self.store_health.report_up();
+        }
+        attempt
     }
 
-    /// Publishes the messages again, unchanged and confirmed, and acknowledges the originals. This
-    /// ends a hold before the broker's consumer timeout.
-    async fn republish_unchanged(&mut self, deliveries: Vec<Delivery>) {
-        warn!(
-            messages = deliveries.len(),
-            "store still unavailable: republishing the held messages unchanged"
-        );
-        for delivery in deliveries {
-            let sent = send(
-                &mut *self.publisher,
-                Destination::Activities,
-                delivery.kind,
-                &delivery.body,
-                &self.context.lifecycle,
-            );
-            match sent.await {
-                Ok(_) => delivery.ack().await,
-                Err(_) => delivery.requeue().await,
+    /// Keeps the messages until the store is back. Once they were held for `hold_max`, or the worker
+    /// drains, it also publishes them again, whichever comes first: a broker closes the channel of a
+    /// message that is held too long, and a broker with an alarm accepts no message.
+    async fn hold(&self, deliveries: &mut Vec<Delivery>, since: Instant) -> Held {
+        let metrics = &self.storer.metrics;
+        metrics.holding.set(1);
+        let hold_until = since + self.storer.settings.hold_max;
+        let republished = async {
+            tokio::select! {
+                () = tokio::time::sleep_until(hold_until.into()) => {}
+                () = self.lifecycle.reached(Phase::Draining) => {}
             }
-        }
-    }
-}
-
-impl Context {
-    /// Waits while messages are held. Returns `false` if the worker drains, or if the connection
-    /// over which they were delivered is lost.
-    async fn may_still_hold(&self, wait: Duration) -> bool {
-        let mut health = self.consume_health.clone();
-        tokio::select! {
-            () = tokio::time::sleep(wait) => true,
-            () = self.lifecycle.reached(Phase::Draining) => false,
-            _ = health.wait_for(|health| *health != Health::Up) => false,
-        }
-    }
-
-    /// Stores the activities that can be stored, and returns those that failed individually.
-    async fn store_all<'a>(
-        &self,
-        items: Vec<Item<'a>>,
-    ) -> Result<Vec<(Envelope<'a>, Failure)>, Unavailable> {
-        if items.is_empty() {
-            return Ok(Vec::new());
-        }
-        let questions = questions(&items);
-        let answers = self.store.resolve(&questions.queries).await.map_err(unavailable)?;
-        let (assigned, failed) = assign(items, &questions, &answers);
-        let mut failed: Vec<_> =
-            failed.into_iter().map(|(item, failure)| (item.envelope, failure)).collect();
-        let (news, mut envelopes): (Vec<_>, Vec<_>) =
-            assigned.into_iter().map(|assigned| (assigned.new, Some(assigned.envelope))).unzip();
-        for (chunk_at, chunk) in news.chunks(self.settings.batch_activities_max).enumerate() {
-            let began = Instant::now();
-            let bisected = bisect::insert(&*self.store, chunk).await?;
-            self.metrics.store_seconds.observe(began.elapsed().as_secs_f64());
-            self.metrics.batch_activities.observe(chunk.len() as f64);
-            self.metrics.stored.inc_by(bisected.inserted.stored);
-            self.metrics.replaced.inc_by(bisected.inserted.replaced);
-            self.metrics.duplicates.inc_by(bisected.inserted.duplicates);
-            let is_refused = |at: &usize| bisected.refused.iter().any(|(refused, _)| refused == at);
-            let stored = (0..chunk.len()).filter(|at| !is_refused(at));
-            self.traffic_counters.add_stored(stored.map(|at| chunk[at].webhook_id));
-            let now = Timestamp::now();
-            for new in chunk {
-                self.metrics.receipt_to_row_seconds.observe(now.seconds_since(new.received_at));
-            }
-            for (at, error) in bisected.refused {
-                let cause = Cause { reason: Reason::RefusedByStore, error };
-                let at = chunk_at * self.settings.batch_activities_max + at;
-                failed.extend(
-                    envelopes[at].take().map(|envelope| (envelope, Failure::Transient(cause))),
-                );
-            }
-        }
-        Ok(failed)
-    }
-}
-
-/// A store has no reason to refuse a member query. If it does, the store itself is faulty, so the
-/// worker treats it as unavailable.
-fn unavailable(error: StoreError) -> Unavailable {
-    match error {
-        StoreError::Unavailable(unavailable) => unavailable,
-        StoreError::Refused(error) => Unavailable(error),
+            warn!(messages = deliveries.len(), "publishing the held messages again, unchanged");
+            let mut publisher = self.queue.republisher();
+            republish(&mut *publisher, Destination::Activities, deliveries).await;
+        };
+        let mut consume_health = self.consume_health.clone();
+        let held = tokio::select! {
+            () = self.store_health.is_up() => Held::StoreIsBack,
+            () = republished => Held::Republished,
+            () = self.lifecycle.reached(Phase::Stopping) => Held::GivenUp,
+            _ = consume_health.wait_for(|health| *health != Health::Up) => Held::GivenUp,
+        };
+        metrics.holding.set(0);
+        held
     }
 }
 
 /// Concurrent, because each acknowledgement waits until its frame is written.
-async fn ack_all(deliveries: Vec<Delivery>) {
+pub async fn ack_all(deliveries: Vec<Delivery>) {
     futures_util::future::join_all(deliveries.into_iter().map(Delivery::ack)).await;
 }
 

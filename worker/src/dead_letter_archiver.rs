@@ -1,19 +1,20 @@
 //! The dead-letter archiver: moves dead letters from their queue into the store, where they can be
 //! listed, searched and replayed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::debug;
 use trailpad_common::failure::Unavailable;
 use trailpad_common::queue::dead_letter;
 use trailpad_common::queue::{Delivery, Queue, Source, Subscription};
 use trailpad_common::runtime::backoff::Backoff;
 use trailpad_common::runtime::lifecycle::{LifecycleWatch, Phase};
-use trailpad_common::store::{Store, StoreError};
+use trailpad_common::store::{DeadLetter, Store};
 use trailpad_common::timestamp::Timestamp;
 
-use crate::batch_processor::requeue_all;
+use crate::batch_processor::{ack_all, requeue_all};
 use crate::metrics::Metrics;
 use crate::traffic::TrafficCounters;
 
@@ -54,25 +55,26 @@ impl DeadLetterArchiver {
             };
             let Some(first) = first else { return Ok(()) };
             let deliveries = with_ready(first, &mut *subscription);
-            let letters: Vec<_> = deliveries
-                .iter()
-                .flat_map(|delivery| dead_letter::read(delivery, Timestamp::now()))
-                .collect();
-            match self.store.archive_dead_letters(&letters).await {
-                Ok(()) => {
-                    backoff.reset();
-                    self.metrics.archived.inc_by(letters.len() as u64);
-                    self.traffic_counters
-                        .add_dead(letters.iter().filter_map(|letter| letter.webhook_id));
-                    futures_util::future::join_all(deliveries.into_iter().map(Delivery::ack)).await;
-                }
-                Err(error) => {
-                    requeue_all(deliveries).await;
-                    return Err(explain(error));
-                }
+            let letters: Vec<_> = deliveries.iter().flat_map(read).collect();
+            if let Err(why) = self.store.record_failures(&[], &letters).await {
+                requeue_all(deliveries).await;
+                return Err(why);
             }
+            backoff.reset();
+            self.metrics.archived.inc_by(letters.len() as u64);
+            self.traffic_counters.add_dead(letters.iter().filter_map(|letter| letter.webhook_id));
+            ack_all(deliveries).await;
         }
     }
+}
+
+/// Reads a dead letter. One that panics its reader is kept as unreadable bytes.
+fn read(delivery: &Delivery) -> Vec<DeadLetter> {
+    let now = Timestamp::now();
+    catch_unwind(AssertUnwindSafe(|| dead_letter::read(delivery, now))).unwrap_or_else(|_| {
+        let error = "reading the dead letter crashed".to_owned();
+        vec![dead_letter::of_unreadable(&delivery.body, error, now)]
+    })
 }
 
 fn with_ready(first: Delivery, subscription: &mut dyn Subscription) -> Vec<Delivery> {
@@ -83,16 +85,4 @@ fn with_ready(first: Delivery, subscription: &mut dyn Subscription) -> Vec<Deliv
         deliveries.push(next);
     }
     deliveries
-}
-
-fn explain(error: StoreError) -> Unavailable {
-    match error {
-        StoreError::Unavailable(unavailable) => unavailable,
-        StoreError::Refused(error) => {
-            // A dead letter consists of bytes and text from this program. A store that refuses it
-            // needs an operator.
-            warn!(error, "the store refused a dead letter; it stays in its queue");
-            Unavailable(error)
-        }
-    }
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tracing::debug;
 use trailpad_common::queue::Queue;
 use trailpad_common::queue::envelope::Envelope;
-use trailpad_common::runtime::lifecycle::Phase;
+use trailpad_common::runtime::lifecycle::{LifecycleWatch, Phase};
+use trailpad_common::store::Store;
 use trailpad_common::timestamp::Timestamp;
 
-use crate::batch_processor::Context;
+use crate::metrics::Metrics;
 
 const OBSERVE_EVERY: Duration = Duration::from_secs(5);
 /// Counting dead letters in the store is more expensive than reading the depth of a queue.
@@ -40,37 +41,51 @@ impl LastTaken {
     }
 }
 
+/// What earlier observations saw.
+#[derive(Default)]
+struct Seen {
+    /// When the queue was last empty.
+    empty_at: Option<Timestamp>,
+    /// The activities that wait for a retry in the store.
+    waiting_retries: u64,
+}
+
 pub struct QueueMonitor {
     pub queue: Arc<dyn Queue>,
-    pub context: Context,
+    pub store: Arc<dyn Store>,
+    pub metrics: Metrics,
+    pub last_taken: LastTaken,
+    pub lifecycle: LifecycleWatch,
 }
 
 impl QueueMonitor {
     /// Runs until the worker drains. If an observation fails, the metrics keep their values and
     /// the timestamp of the last observation shows their age.
     pub async fn run(self) {
-        let mut last_empty = None;
+        let mut seen = Seen::default();
         for observation in 0_u32.. {
             let with_dead = observation % OBSERVATIONS_PER_COUNT == 0;
-            if let Err(why) = self.observe(&mut last_empty, with_dead).await {
+            if let Err(why) = self.observe(&mut seen, with_dead).await {
                 debug!(reason = why, "cannot observe the queues");
             }
             tokio::select! {
                 () = tokio::time::sleep(OBSERVE_EVERY) => {}
-                () = self.context.lifecycle.reached(Phase::Draining) => return,
+                () = self.lifecycle.reached(Phase::Draining) => return,
             }
         }
     }
 
-    async fn observe(
-        &self,
-        last_empty: &mut Option<Timestamp>,
-        with_dead: bool,
-    ) -> Result<(), String> {
-        let metrics = &self.context.metrics;
+    async fn observe(&self, seen: &mut Seen, with_dead: bool) -> Result<(), String> {
+        let metrics = &self.metrics;
         let depths = self.queue.depths().await.map_err(|why| why.to_string())?;
+        if with_dead {
+            let usage = self.store.retry_usage().await.map_err(|why| why.to_string())?;
+            seen.waiting_retries = usage.count;
+        }
+        // An earlier version kept retries in the queue.
+        let retries = depths.retry + seen.waiting_retries;
         for (queue, depth) in
-            [("activities", depths.activities), ("retry", depths.retry), ("dead", depths.dead)]
+            [("activities", depths.activities), ("retry", retries), ("dead", depths.dead)]
         {
             let depth = i64::try_from(depth).unwrap_or(i64::MAX);
             metrics.queue_messages.with_label_values(&[queue]).set(depth);
@@ -78,12 +93,12 @@ impl QueueMonitor {
         let now = Timestamp::now();
         let has_backlog = depths.activities > 0 || metrics.holding.get() > 0;
         if !has_backlog {
-            *last_empty = Some(now);
+            seen.empty_at = Some(now);
         }
-        let age = age_seconds(now, has_backlog, self.context.last_taken.get(), *last_empty);
+        let age = age_seconds(now, has_backlog, self.last_taken.get(), seen.empty_at);
         metrics.queue_age_seconds.set(age);
         if with_dead {
-            let count = self.context.store.open_dead_letters(DEAD_LETTERS_COUNTED_MAX).await;
+            let count = self.store.open_dead_letters(DEAD_LETTERS_COUNTED_MAX).await;
             let count = count.map_err(|why| why.to_string())?;
             metrics.dead_letters_open.set(i64::try_from(count).unwrap_or(i64::MAX));
         }

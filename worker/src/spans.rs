@@ -1,12 +1,11 @@
 //! Trace spans of a batch: one for each activity whose trace is sampled.
 
-use trailpad_common::failure::Failure;
 use trailpad_common::id::ActivityId;
 use trailpad_common::queue::envelope::Envelope;
 use trailpad_common::runtime::trace::{Span, SpanKind, TraceContext, Tracer};
 use trailpad_common::timestamp::Timestamp;
 
-use crate::decode::Item;
+use crate::decode::{Failed, Item};
 
 /// Open spans, from taking a batch to storing it. Empty if no trace is sampled.
 pub struct StoreSpans {
@@ -33,11 +32,11 @@ impl StoreSpans {
     }
 
     /// Ends and records the spans, once each activity is stored or has failed individually.
-    pub fn end(self, tracer: &Tracer, failed: &[(Envelope<'_>, Failure)]) {
+    pub fn end(self, tracer: &Tracer, failed: &[Failed<'_>]) {
         let ended = Timestamp::now();
         for OpenSpan { context, parent, activity, attempt } in self.open {
             // The log line of the failure has the reason and the trace.
-            let has_failed = failed.iter().any(|(envelope, _)| envelope.id == activity);
+            let has_failed = failed.iter().any(|failed| failed.envelope.id == activity);
             tracer.record(Span {
                 name: "store activity",
                 kind: SpanKind::Consumer,

@@ -7,6 +7,7 @@ mod dead_letters;
 mod error;
 pub mod replay;
 mod retention;
+mod retries;
 mod sign_in;
 
 use async_trait::async_trait;
@@ -25,6 +26,7 @@ pub use dead_letters::{
 };
 pub use error::{AdminError, Conflict, Missing};
 pub use retention::{Cutoffs, Purged, Retention};
+pub use retries::{RetryAdmin, RetryFilter, StoredRetry};
 pub use sign_in::{Identity, SignIn, one_time_link};
 
 stable_names! {
@@ -221,11 +223,11 @@ pub trait Admin: Send + Sync {
 
 /// All ports of the administration. An engine implements them on one type.
 pub trait Administration:
-    Admin + ActivityQueries + DeadLetterAdmin + Retention + SignIn + TrafficLog
+    Admin + ActivityQueries + DeadLetterAdmin + Retention + RetryAdmin + SignIn + TrafficLog
 {
 }
 
-impl<T: Admin + ActivityQueries + DeadLetterAdmin + Retention + SignIn + TrafficLog> Administration
-    for T
+impl<T: Admin + ActivityQueries + DeadLetterAdmin + Retention + RetryAdmin + SignIn + TrafficLog>
+    Administration for T
 {
 }

@@ -10,17 +10,13 @@ use std::time::Duration;
 use crate::names::stable_names;
 use retry::RetrySchedule;
 
-/// The failure to store an activity.
+/// The failure of one activity. A failure of the whole batch is [`Unavailable`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Failure {
     /// No attempt can succeed: dead-letter the activity at once.
     Permanent(Cause),
-    /// An error of this activity that can pass: follow the retry schedule, then dead-letter it.
+    /// An error that can pass: follow the retry schedule, then dead-letter the activity.
     Transient(Cause),
-    /// An error of the environment: hold the activity, without counting an attempt.
-    Unavailable(Unavailable),
-    /// The worker is stopping: requeue the activity.
-    Stopping,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,9 +54,9 @@ stable_names! {
         UnknownWebhook = "unknown-webhook",
         /// The store refused this activity and accepted the others of its batch.
         RefusedByStore = "refused-by-store",
-        /// The retry queue was full.
+        /// The webhook had too many waiting retries.
         RetriesFull = "retries-full",
-        /// Redelivered repeatedly without being settled, also in isolated sessions.
+        /// Its worker crashed in every trial that processed it alone.
         PoisonMessage = "poison-message",
         /// The broker dead-lettered the message after too many deliveries.
         DeliveryLimit = "delivery-limit",
@@ -77,26 +73,30 @@ stable_names! {
 /// The treatment of a failed activity.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settlement {
-    /// Publish to the dead-letter queue.
     DeadLetter(Cause),
-    /// Publish to the retry queue with this delay, as the next attempt.
+    /// Try again after the delay.
     Retry(Duration, Cause),
-    /// Keep the message unacknowledged and try again, without counting an attempt.
-    Hold(Unavailable),
-    /// Return the message to its queue unchanged.
-    Requeue,
 }
 
 /// Decides the settlement of a failure in attempt number `attempt`, from 1.
-pub fn settlement(failure: Failure, attempt: u32, schedule: &RetrySchedule) -> Settlement {
+///
+/// `has_room` is `false` if the webhook has as many waiting retries as it may.
+pub fn settlement(
+    failure: Failure,
+    attempt: u32,
+    schedule: &RetrySchedule,
+    has_room: bool,
+) -> Settlement {
     match failure {
         Failure::Permanent(cause) => Settlement::DeadLetter(cause),
         Failure::Transient(cause) => match schedule.delay_after(attempt) {
-            Some(delay) => Settlement::Retry(delay, cause),
+            Some(delay) if has_room => Settlement::Retry(delay, cause),
+            Some(_) => Settlement::DeadLetter(Cause {
+                reason: Reason::RetriesFull,
+                error: format!("too many retries of the webhook are waiting; {}", cause.error),
+            }),
             None => Settlement::DeadLetter(cause),
         },
-        Failure::Unavailable(unavailable) => Settlement::Hold(unavailable),
-        Failure::Stopping => Settlement::Requeue,
     }
 }
 
@@ -108,10 +108,13 @@ mod tests {
         Cause { reason: Reason::UnknownMember, error: "no such member".into() }
     }
 
+    fn settle(failure: Failure, attempt: u32, has_room: bool) -> Settlement {
+        settlement(failure, attempt, &RetrySchedule::default(), has_room)
+    }
+
     #[test]
     fn a_transient_failure_follows_the_schedule_and_then_becomes_a_dead_letter() {
-        let schedule = RetrySchedule::default();
-        let settle = |attempt| settlement(Failure::Transient(cause()), attempt, &schedule);
+        let settle = |attempt| settle(Failure::Transient(cause()), attempt, true);
         assert_eq!(settle(1), Settlement::Retry(Duration::from_secs(10), cause()));
         assert_eq!(settle(3), Settlement::Retry(Duration::from_secs(600), cause()));
         assert_eq!(settle(4), Settlement::DeadLetter(cause()));
@@ -119,20 +122,17 @@ mod tests {
 
     #[test]
     fn a_permanent_failure_becomes_a_dead_letter_at_once() {
-        let settled = settlement(Failure::Permanent(cause()), 1, &RetrySchedule::default());
-        assert_eq!(settled, Settlement::DeadLetter(cause()));
+        assert_eq!(settle(Failure::Permanent(cause()), 1, true), Settlement::DeadLetter(cause()));
     }
 
     #[test]
-    fn outages_and_shutdowns_never_count_as_attempts() {
-        let schedule = RetrySchedule::default();
-        let unavailable = || Unavailable("connection refused".into());
-        for attempt in [1, 4, 1_000] {
-            assert_eq!(
-                settlement(Failure::Unavailable(unavailable()), attempt, &schedule),
-                Settlement::Hold(unavailable())
-            );
-            assert_eq!(settlement(Failure::Stopping, attempt, &schedule), Settlement::Requeue);
-        }
+    fn without_room_a_retry_becomes_a_dead_letter_that_keeps_its_cause() {
+        let Settlement::DeadLetter(full) = settle(Failure::Transient(cause()), 1, false) else {
+            panic!("there is no room")
+        };
+        assert_eq!(full.reason, Reason::RetriesFull);
+        assert!(full.error.contains("no such member"), "{}", full.error);
+        // Out of attempts, the cause itself is the reason.
+        assert_eq!(settle(Failure::Transient(cause()), 4, false), Settlement::DeadLetter(cause()));
     }
 }

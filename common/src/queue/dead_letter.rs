@@ -91,7 +91,7 @@ pub fn read(delivery: &Delivery, now: Timestamp) -> Vec<DeadLetter> {
         MessageKind::DeadLetters => match serde_json::from_slice::<Vec<Wire>>(&delivery.body) {
             Ok(wires) => wires.iter().flat_map(|wire| from_wire(wire, now)).collect(),
             Err(_) => {
-                vec![from_unreadable(
+                vec![of_unreadable(
                     &delivery.body,
                     "a dead letter that can't be parsed".into(),
                     now,
@@ -107,7 +107,7 @@ pub fn read(delivery: &Delivery, now: Timestamp) -> Vec<DeadLetter> {
             from_message(&delivery.body, &cause, now)
         }
         MessageKind::Unreadable => {
-            vec![from_unreadable(&delivery.body, "a message of unknown kind".into(), now)]
+            vec![of_unreadable(&delivery.body, "a message of unknown kind".into(), now)]
         }
     }
 }
@@ -126,13 +126,14 @@ fn from_message(message: &[u8], cause: &Cause, dead_at: Timestamp) -> Vec<DeadLe
     envelope::read(message)
         .into_iter()
         .map(|element| match element {
-            Ok(envelope) => from_envelope(&envelope, cause, dead_at),
-            Err(Unreadable { bytes, error }) => from_unreadable(bytes, error, dead_at),
+            Ok(envelope) => of_envelope(&envelope, cause, dead_at),
+            Err(Unreadable { bytes, error }) => of_unreadable(bytes, error, dead_at),
         })
         .collect()
 }
 
-fn from_envelope(envelope: &Envelope<'_>, cause: &Cause, dead_at: Timestamp) -> DeadLetter {
+/// The dead letter of one activity.
+pub fn of_envelope(envelope: &Envelope<'_>, cause: &Cause, dead_at: Timestamp) -> DeadLetter {
     let parsed = Activity::parse(envelope.activity.as_bytes(), Handling::Lenient, &Limits::NONE);
     let activity = parsed.ok().map(|parsed| parsed.activity);
     let replaces = activity
@@ -156,7 +157,8 @@ fn from_envelope(envelope: &Envelope<'_>, cause: &Cause, dead_at: Timestamp) -> 
     }
 }
 
-fn from_unreadable(bytes: &[u8], error: String, dead_at: Timestamp) -> DeadLetter {
+/// The dead letter of bytes that no activity can be read from.
+pub fn of_unreadable(bytes: &[u8], error: String, dead_at: Timestamp) -> DeadLetter {
     DeadLetter {
         id: ActivityId::of_unreadable(bytes),
         webhook_id: None,

@@ -4,10 +4,10 @@
 //! and `externalId`, the newest that replaces gives the row its content; if none replaces, the
 //! oldest does. The oldest gives the row its id. A repeated activity counts once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::activity::OnDuplicate;
-use crate::id::ActivityId;
+use crate::id::{ActivityId, WebhookId};
 use crate::store::NewActivity;
 use crate::timestamp::Timestamp;
 
@@ -48,6 +48,28 @@ pub fn coalesce<'r, 'a>(batch: &'r [NewActivity<'a>]) -> Vec<CoalescedRow<'r, 'a
     rows
 }
 
+/// The activities that share a key with a refused content, each as a row of its own, from old to
+/// new.
+pub fn coalesced_under<'r, 'a>(
+    batch: &'r [NewActivity<'a>],
+    refused: &[ActivityId],
+) -> Vec<CoalescedRow<'r, 'a>> {
+    let refused: HashSet<ActivityId> = refused.iter().copied().collect();
+    let keys: HashSet<_> =
+        batch.iter().filter(|new| refused.contains(&new.id)).filter_map(key).collect();
+    let mut others: Vec<&NewActivity<'a>> = batch
+        .iter()
+        .filter(|new| !refused.contains(&new.id))
+        .filter(|new| key(new).is_some_and(|key| keys.contains(&key)))
+        .collect();
+    others.sort_unstable_by_key(|new| age(new));
+    others.into_iter().map(|new| CoalescedRow { id: new.id, content: new }).collect()
+}
+
+fn key<'r>(new: &'r NewActivity<'_>) -> Option<(WebhookId, &'r str)> {
+    Some((new.webhook_id, new.activity.external_id.as_deref()?))
+}
+
 /// `true` if the activity may replace the content of an existing row.
 pub fn replaces(new: &NewActivity<'_>) -> bool {
     new.activity.processing.on_duplicate == OnDuplicate::Replace
@@ -57,7 +79,7 @@ fn age(new: &NewActivity<'_>) -> (Timestamp, ActivityId) {
     (new.received_at, new.id)
 }
 
-fn sort_key<'r>(row: &CoalescedRow<'r, '_>) -> (crate::id::WebhookId, Option<&'r str>, ActivityId) {
+fn sort_key<'r>(row: &CoalescedRow<'r, '_>) -> (WebhookId, Option<&'r str>, ActivityId) {
     (row.content.webhook_id, row.content.activity.external_id.as_deref(), row.id)
 }
 
@@ -133,6 +155,20 @@ mod tests {
     #[test]
     fn without_a_replacement_the_oldest_activity_is_the_content() {
         assert_eq!(coalesced(&[new(2, 2, Some("k"), ' '), new(1, 1, Some("k"), ' ')]), [(1, 1)]);
+    }
+
+    #[test]
+    fn the_activities_under_a_refused_content_get_rows_of_their_own() {
+        let batch = [
+            new(1, 1, Some("k"), ' '),
+            new(2, 2, Some("k"), 'R'),
+            new(3, 0, Some("k"), 'R'),
+            new(4, 4, Some("other"), ' '),
+            new(5, 5, None, ' '),
+        ];
+        let rows = coalesced_under(&batch, &[batch[1].id, batch[4].id]);
+        let ids: Vec<u128> = rows.iter().map(|row| row.id.uuid().as_u128()).collect();
+        assert_eq!(ids, [3, 1]);
     }
 
     #[test]

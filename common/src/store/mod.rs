@@ -2,6 +2,9 @@
 
 mod backend;
 pub mod coalesce;
+mod retries;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -12,6 +15,7 @@ use crate::id::{ActivityId, MemberId, ProjectId, WebhookId};
 use crate::timestamp::Timestamp;
 
 pub use backend::StoreBackend;
+pub use retries::{ClaimedRetry, RetryUsage, WaitingRetry};
 
 /// An activity with its project and member resolved, ready to be inserted.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,31 +64,91 @@ pub struct Inserted {
     pub duplicates: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum StoreError {
-    /// An error of the environment. Nothing was stored; the same call can be repeated.
-    #[error("the store is unavailable: {0}")]
-    Unavailable(#[from] Unavailable),
-    /// An error of an activity in the batch. Nothing was stored.
-    #[error("refused by the store: {0}")]
-    Refused(String),
+/// The outcome of a batch that was stored.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stored {
+    pub inserted: Inserted,
+    /// The activities that the store refused while it stored the others.
+    pub refused: Vec<Refused>,
 }
 
-/// Stores activities and dead letters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    pub id: ActivityId,
+    /// `true` for a data exception: no attempt can succeed.
+    pub is_permanent: bool,
+    /// For people: never quotes the payload.
+    pub error: String,
+}
+
+/// A batch was not stored. Part of it may be, if the outcome of a commit is unknown; storing it
+/// again is harmless.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum StoreError {
+    /// An error of the environment: the same call can be repeated later.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(#[from] Unavailable),
+    /// The batch takes longer than a statement may: a smaller one can succeed.
+    #[error("the batch takes too long: {0}")]
+    TooSlow(String),
+}
+
+/// Stores activities, and the failures of those that can't be stored.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Answers each query, in order; `None` if the webhook does not exist.
-    async fn resolve(&self, queries: &[MemberQuery])
-    -> Result<Vec<Option<Resolution>>, StoreError>;
+    async fn resolve(
+        &self,
+        queries: &[MemberQuery],
+    ) -> Result<Vec<Option<Resolution>>, Unavailable>;
 
-    /// Stores a batch, all or nothing. Idempotent by id, and by `externalId` within the webhook.
-    async fn insert(&self, batch: &[NewActivity<'_>]) -> Result<Inserted, StoreError>;
+    /// Stores a batch in one transaction. Idempotent by id, and by `externalId` within the webhook.
+    /// Refused activities are left out, and their neighbours are stored.
+    ///
+    /// Returns only after the batch is durable, replication that the store waits for included:
+    /// also if every activity was a duplicate.
+    ///
+    /// `may_be_retries`: some of them may have a row in `retries`. It is deleted in the same
+    /// transaction, unless the activity is refused.
+    async fn insert(
+        &self,
+        batch: &[NewActivity<'_>],
+        may_be_retries: bool,
+    ) -> Result<Stored, StoreError>;
 
-    /// Archives dead letters. Idempotent by id.
-    async fn archive_dead_letters(&self, dead: &[DeadLetter]) -> Result<(), StoreError>;
+    /// Records failures in one transaction: activities that wait for a retry, and dead letters.
+    /// Idempotent by id. A later attempt or death replaces an earlier one.
+    async fn record_failures(
+        &self,
+        retries: &[WaitingRetry],
+        dead: &[DeadLetter],
+    ) -> Result<(), Unavailable>;
+
+    /// Claims at most `limit` retries that are due, oldest first, so that no other worker gets them
+    /// for `lease`. A claim that is neither settled nor released counts as a crash.
+    async fn claim_retries(
+        &self,
+        limit: u32,
+        lease: Duration,
+    ) -> Result<Vec<ClaimedRetry>, Unavailable>;
+
+    /// Makes claimed retries due again, without counting the claim.
+    async fn release_retries(&self, ids: &[ActivityId]) -> Result<(), Unavailable>;
+
+    /// What waits for a retry, by webhook.
+    async fn retry_usage(&self) -> Result<RetryUsage, Unavailable>;
+
+    /// Records that a trial of a suspected activity begins, durably; returns how many earlier
+    /// trials did not end.
+    async fn begin_trial(&self, id: ActivityId) -> Result<u32, Unavailable>;
+
+    async fn end_trial(&self, id: ActivityId) -> Result<(), Unavailable>;
+
+    /// Checks that the store accepts an ordinary activity, without storing one.
+    async fn probe(&self) -> Result<(), Unavailable>;
 
     /// Counts open dead letters, up to `count_max`.
-    async fn open_dead_letters(&self, count_max: u32) -> Result<u64, StoreError>;
+    async fn open_dead_letters(&self, count_max: u32) -> Result<u64, Unavailable>;
 }
 
 #[derive(Clone, Debug, PartialEq)]

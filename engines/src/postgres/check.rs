@@ -8,12 +8,11 @@ use trailpad_common::check::{CheckError, StoreUser};
 use trailpad_common::failure::Unavailable;
 
 use super::connect::{Config, with_timeout};
+use super::encoding::check_encoding;
 use super::error::unavailable;
 use super::migrate::{HISTORY, schema_version};
 
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
-
-const ENCODING: &str = "SELECT current_setting('server_encoding') AS encoding";
 
 /// A relation is `NULL` if it does not exist or its schema may not be used.
 const HISTORY_RIGHT: &str = "SELECT has_table_privilege(to_regclass($1), 'SELECT') AS may_read";
@@ -47,6 +46,8 @@ fn rights(user: StoreUser) -> &'static [(&'static str, &'static [&'static str])]
             ("activities", CHANGE),
             ("dead_letters", CHANGE),
             ("dead_letter_states", READ),
+            ("retries", ALL),
+            ("trials", ALL),
             ("webhook_traffic", ALL),
         ],
         StoreUser::Dashboard => &[
@@ -59,6 +60,7 @@ fn rights(user: StoreUser) -> &'static [(&'static str, &'static [&'static str])]
             ("dead_letters", &["SELECT", "UPDATE"]),
             ("dead_letter_states", READ),
             ("dead_letter_actions", APPEND),
+            ("retries", &["SELECT", "UPDATE"]),
             ("invitations", REPLACE),
             ("sessions", ALL),
             ("webhook_traffic", READ),
@@ -97,13 +99,6 @@ pub(super) async fn check(config: &Config, user: StoreUser) -> Result<(), CheckE
     let text =
         |row: &Row| format!("{} on {}", row.get::<_, &str>("right"), row.get::<_, &str>("name"));
     Err(CheckError::MissingRights(missing.iter().map(text).collect()))
-}
-
-/// In another encoding jsonb refuses `\u` escapes, and text refuses characters.
-pub(super) async fn check_encoding(client: &Client) -> Result<(), CheckError> {
-    let row = query(client, ENCODING, &[]).await?;
-    let found: String = row.first().map(|row| row.get("encoding")).unwrap_or_default();
-    if found == "UTF8" { Ok(()) } else { Err(CheckError::WrongEncoding { found }) }
 }
 
 async fn query(

@@ -8,50 +8,48 @@ use std::error::Error as _;
 use tokio_postgres::Error;
 use tokio_postgres::error::DbError;
 use trailpad_common::failure::Unavailable;
-use trailpad_common::store::StoreError;
 
-/// The cause of a failed batch, according to its SQLSTATE.
+/// The cause of an error, according to its SQLSTATE (PostgreSQL, Appendix A).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     /// A conflict with another transaction: retry immediately.
     Conflict,
-    /// The environment failed: the same batch may succeed later.
+    /// Surely the environment: the server is stopping, read-only, full or out of connections.
     Unavailable,
-    /// A row of the batch is invalid.
-    Row,
+    /// The statement was cancelled, by its timeout or by a person.
+    Cancelled,
+    /// A value that no table can hold: no attempt can succeed.
+    Data,
+    /// Everything else: a row's error if the store accepts other rows.
+    Suspicious,
 }
 
-/// Classifies an SQLSTATE (PostgreSQL, Appendix A).
-///
-/// If in doubt, an error is [`Class::Unavailable`]: holding costs only time, but blaming a row
-/// costs its attempts.
 pub(super) fn classify(sqlstate: &str) -> Class {
+    let is_in = |classes: &[&str]| classes.iter().any(|class| sqlstate.starts_with(class));
     match sqlstate {
         "40001" | "40P01" => Class::Conflict,
-        // Data exception, cardinality, integrity constraint, WITH CHECK, program limit, RAISE.
-        _ if ["22", "21", "23", "44", "54", "P0"]
-            .iter()
-            .any(|class| sqlstate.starts_with(class)) =>
-        {
-            Class::Row
-        }
-        _ => Class::Unavailable,
+        "57014" => Class::Cancelled,
+        // Connection, authorization, catalog name, resources, intervention, system error;
+        // read-only; lock not available.
+        _ if is_in(&["08", "28", "3D", "53", "57", "58", "25", "55"]) => Class::Unavailable,
+        // Data exception, program limit.
+        _ if is_in(&["22", "54"]) => Class::Data,
+        _ => Class::Suspicious,
     }
 }
 
-/// Converts an error of a batch. A conflict that is left after all retries counts as unavailable.
-pub(super) fn store_error(error: &Error) -> StoreError {
-    match error.as_db_error() {
-        Some(db) if classify(db.code().code()) == Class::Row => {
-            StoreError::Refused(describe_db(db))
-        }
-        _ => StoreError::Unavailable(unavailable(error)),
-    }
+/// The class of an error; one that is not the server's is [`Class::Unavailable`].
+pub(super) fn class_of(error: &Error) -> Class {
+    error.code().map_or(Class::Unavailable, |code| classify(code.code()))
 }
 
-/// `true` if the same transaction may succeed when it is retried immediately.
-pub(super) fn is_conflict(error: &Error) -> bool {
-    error.code().is_some_and(|code| classify(code.code()) == Class::Conflict)
+/// Describes a refused row.
+pub(super) fn describe_refusal(sqlstate: &str, refused_by: Option<&str>) -> String {
+    let mut text = format!("PostgreSQL reported {}", describe_sqlstate(sqlstate, ""));
+    if let Some(constraint) = refused_by.filter(|name| !name.is_empty()) {
+        text.push_str(&format!(", constraint {constraint}"));
+    }
+    text
 }
 
 /// Converts an error that no row caused.
@@ -171,28 +169,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_blamed_on_a_row_only_if_a_row_caused_it() {
+    fn only_errors_that_no_row_can_cause_are_surely_the_environments() {
         for (sqlstate, class) in [
             ("40001", Class::Conflict),
             ("40P01", Class::Conflict),
-            ("22P02", Class::Row),
-            ("23514", Class::Row),
-            ("54000", Class::Row),
-            ("P0001", Class::Row),
+            ("57014", Class::Cancelled),
+            ("22P02", Class::Data),
+            ("22021", Class::Data),
+            ("54000", Class::Data),
             ("08006", Class::Unavailable),
             ("25006", Class::Unavailable),
             ("28P01", Class::Unavailable),
             ("3D000", Class::Unavailable),
-            ("42P01", Class::Unavailable),
-            ("42501", Class::Unavailable),
             ("53100", Class::Unavailable),
             ("53300", Class::Unavailable),
             ("55P03", Class::Unavailable),
-            ("57014", Class::Unavailable),
             ("57P01", Class::Unavailable),
             ("58030", Class::Unavailable),
-            ("XX001", Class::Unavailable),
-            ("99999", Class::Unavailable),
+            ("23514", Class::Suspicious),
+            ("42501", Class::Suspicious),
+            ("42P01", Class::Suspicious),
+            ("0A000", Class::Suspicious),
+            ("P0001", Class::Suspicious),
+            ("ZX001", Class::Suspicious),
+            ("XX000", Class::Suspicious),
         ] {
             assert_eq!(classify(sqlstate), class, "{sqlstate}");
         }

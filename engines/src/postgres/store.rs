@@ -1,4 +1,4 @@
-//! The store on PostgreSQL: activities and dead letters.
+//! The store on PostgreSQL. The failures of activities are in [`failures`].
 //!
 //! Uses only typed, unnamed statements: they work through a transaction pooler, and each needs one
 //! round trip.
@@ -8,24 +8,25 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Object, Pool};
-use tokio_postgres::CancelToken;
-use tokio_postgres::types::{ToSql, Type};
-use trailpad_common::email::Email;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Error, Row};
 use trailpad_common::failure::Unavailable;
-use trailpad_common::queue::dead_letter::last_deaths;
+use trailpad_common::id::ActivityId;
+use trailpad_common::store::coalesce::coalesce;
 use trailpad_common::store::{
-    DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, ResolvedMember, Store, StoreError,
+    ClaimedRetry, DeadLetter, Inserted, MemberQuery, NewActivity, Refused, Resolution,
+    ResolvedMember, RetryUsage, Store, StoreError, Stored, WaitingRetry,
 };
-use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
-use super::connect::{Config, get, with_timeout};
-use super::error::{is_conflict, store_error};
-use super::insert;
+use super::connect::{Config, with_timeout};
+use super::error::{Class, class_of, classify, describe_refusal, unavailable};
+use super::failures;
+use super::insert::{self, Changed, Refusal};
+use super::lease::{Leases, Parameter, STATEMENT_TIMEOUT};
 
-/// A statement that takes longer is cancelled, and the store counts as unavailable.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Attempts to store a batch that ends in a deadlock or a serialization failure.
 const ATTEMPTS_MAX: usize = 10;
 
@@ -37,68 +38,44 @@ JOIN projects p ON p.id = w.project_id
 LEFT JOIN members m ON m.workspace_id = p.workspace_id AND m.email = q.email
 ";
 
-/// A later dead letter of the same id overwrites the stored one and is open again: it is the same
-/// activity after a replay, or another one that was posted under the same Idempotency-Key.
-const ARCHIVE: &str = "
-INSERT INTO dead_letters (id, webhook_id, external_id, received_at, traceparent, attempts, reason,
-                          error, payload, dead_at, member_email, replaces)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[], $5::text[], $6::int[],
-                     $7::text[], $8::text[], $9::bytea[], $10::timestamptz[], $11::text[],
-                     $12::bool[])
-ON CONFLICT (id) DO UPDATE
-SET webhook_id = excluded.webhook_id, external_id = excluded.external_id,
-    replaces = excluded.replaces, member_email = excluded.member_email,
-    received_at = excluded.received_at, traceparent = excluded.traceparent,
-    attempts = excluded.attempts, reason = excluded.reason, error = excluded.error,
-    payload = excluded.payload, dead_at = excluded.dead_at, replayed_at = NULL, discarded_at = NULL
-WHERE dead_letters.dead_at < excluded.dead_at
-";
-
 const OPEN: &str = "
-SELECT count(*) FROM (
+SELECT count(*) AS open FROM (
     SELECT FROM dead_letter_states
     WHERE replayed_at IS NULL AND discarded_at IS NULL AND NOT settled LIMIT $1
 ) open
 ";
 
-type Parameter<'p> = (&'p (dyn ToSql + Sync), Type);
+const BEGIN_TRIAL: &str = "
+INSERT INTO trials (activity_id, begun, begun_at) VALUES ($1, 1, now())
+ON CONFLICT (activity_id) DO UPDATE SET begun = trials.begun + 1, begun_at = now()
+RETURNING begun
+";
+
+const END_TRIAL: &str = "DELETE FROM trials WHERE activity_id = $1";
+
+/// Inserts an activity like the last one that was stored, which a healthy store accepts, and rolls
+/// back.
+const PROBE: &str = "
+BEGIN;
+INSERT INTO activities (id, content_id, replaces, webhook_id, project_id, member_id, title,
+                        start_time, received_at)
+SELECT gen_random_uuid(), gen_random_uuid(), false, coalesce(last.webhook_id, gen_random_uuid()),
+       coalesce(last.project_id, gen_random_uuid()), coalesce(last.member_id, gen_random_uuid()),
+       'Probe', now(), now()
+FROM (SELECT) one
+LEFT JOIN (SELECT webhook_id, project_id, member_id FROM activities ORDER BY id DESC LIMIT 1) last
+ON true;
+ROLLBACK
+";
 
 pub struct PostgresStore {
-    pool: Pool,
+    leases: Leases,
 }
 
 impl PostgresStore {
     /// Opens at most `connections` connections, on demand.
     pub fn new(config: &Config, connections: usize) -> Self {
-        Self { pool: config.unchecked_pool(connections) }
-    }
-
-    async fn lease(&self) -> Result<Lease, Unavailable> {
-        Ok(Lease(Some(get(&self.pool).await?)))
-    }
-}
-
-/// A pooled connection that returns to the pool only if it is released. Otherwise it failed or is
-/// still busy with a statement, and is discarded.
-struct Lease(Option<Object>);
-
-impl Lease {
-    /// Returns the connection, and a token that cancels its statement.
-    fn client(&mut self) -> Result<(&mut Object, CancelToken), Unavailable> {
-        let released = || Unavailable("the connection was released".into());
-        let client = self.0.as_mut().ok_or_else(released)?;
-        let cancel = client.cancel_token();
-        Ok((client, cancel))
-    }
-
-    fn release(mut self) {
-        self.0.take();
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.take().map(Object::take);
+        Self { leases: Leases::new(config, connections) }
     }
 }
 
@@ -107,104 +84,192 @@ impl Store for PostgresStore {
     async fn resolve(
         &self,
         queries: &[MemberQuery],
-    ) -> Result<Vec<Option<Resolution>>, StoreError> {
+    ) -> Result<Vec<Option<Resolution>>, Unavailable> {
         let webhooks: Vec<Uuid> = queries.iter().map(|query| query.webhook_id.uuid()).collect();
         let emails: Vec<Option<&str>> =
             queries.iter().map(|query| query.email.as_ref().map(|email| email.as_str())).collect();
         let parameters: &[Parameter<'_>] =
             &[(&webhooks, Type::UUID_ARRAY), (&emails, Type::TEXT_ARRAY)];
-        let mut lease = self.lease().await?;
-        let (client, cancel) = lease.client()?;
-        let result = client.query_typed(RESOLVE, parameters);
-        let result = with_timeout(STATEMENT_TIMEOUT, cancel, result).await?;
-        let rows = result.map_err(|error| store_error(&error))?;
-        lease.release();
+        let rows = self.leases.query(RESOLVE, parameters).await?;
         let found: HashMap<i64, Resolution> =
             rows.iter().map(|row| (row.get("ordinal"), resolution(row))).collect();
         // WITH ORDINALITY counts from 1.
         Ok((1..).zip(queries).map(|(ordinal, _)| found.get(&ordinal).cloned()).collect())
     }
 
-    async fn insert(&self, batch: &[NewActivity<'_>]) -> Result<Inserted, StoreError> {
-        let mut lease = self.lease().await?;
+    async fn insert(
+        &self,
+        batch: &[NewActivity<'_>],
+        may_be_retries: bool,
+    ) -> Result<Stored, StoreError> {
+        let settled: Vec<Uuid> = if may_be_retries {
+            batch.iter().map(|new| new.id.uuid()).collect()
+        } else {
+            Vec::new()
+        };
+        let rows = coalesce(batch);
         for _ in 0..ATTEMPTS_MAX {
+            let mut lease = self.leases.lease().await?;
             let (client, cancel) = lease.client()?;
-            match with_timeout(STATEMENT_TIMEOUT, cancel, insert::insert(client, batch)).await? {
-                Ok(inserted) => {
+            let inserting = insert::insert(client, &rows, &settled);
+            match with_timeout(STATEMENT_TIMEOUT, cancel, inserting).await {
+                Err(too_slow) => return Err(self.too_slow(too_slow).await?),
+                Ok(Ok(changed)) => {
                     lease.release();
-                    return Ok(inserted);
+                    return Ok(stored(batch, &changed, Vec::new()));
                 }
-                Err(error) if is_conflict(&error) => {}
-                Err(error) => {
-                    let error = store_error(&error);
-                    if matches!(error, StoreError::Refused(_)) {
-                        lease.release();
+                Ok(Err(error)) => match blame(&error) {
+                    Class::Conflict => {}
+                    Class::Unavailable => return Err(unavailable(&error).into()),
+                    Class::Cancelled => return Err(self.too_slow(unavailable(&error)).await?),
+                    Class::Data | Class::Suspicious => {
+                        drop(lease);
+                        return self.insert_one_by_one(batch, &settled).await;
                     }
-                    return Err(error);
-                }
+                },
             }
         }
-        Err(Unavailable("PostgreSQL reported a transaction conflict on every attempt".into())
-            .into())
+        Err(conflicts().into())
     }
 
-    async fn archive_dead_letters(&self, dead: &[DeadLetter]) -> Result<(), StoreError> {
-        let dead = last_deaths(dead);
-        let ids: Vec<Uuid> = dead.iter().map(|letter| letter.id.uuid()).collect();
-        let webhooks: Vec<Option<Uuid>> =
-            dead.iter().map(|letter| letter.webhook_id.map(|id| id.uuid())).collect();
-        let external_ids: Vec<Option<&str>> =
-            dead.iter().map(|letter| letter.external_id.as_deref()).collect();
-        let received: Vec<Option<DateTime<Utc>>> =
-            dead.iter().map(|letter| letter.received_at.map(Timestamp::to_datetime)).collect();
-        let traceparents: Vec<Option<&str>> =
-            dead.iter().map(|letter| letter.traceparent.as_deref()).collect();
-        let attempts: Vec<i32> =
-            dead.iter().map(|letter| i32::try_from(letter.attempts).unwrap_or(i32::MAX)).collect();
-        let reasons: Vec<&str> = dead.iter().map(|letter| letter.reason.as_str()).collect();
-        let errors: Vec<&str> = dead.iter().map(|letter| letter.error.as_str()).collect();
-        let payloads: Vec<&[u8]> = dead.iter().map(|letter| letter.payload.as_slice()).collect();
-        let members: Vec<Option<&str>> =
-            dead.iter().map(|letter| letter.member_email.as_ref().map(Email::as_str)).collect();
-        let replaces: Vec<bool> = dead.iter().map(|letter| letter.replaces).collect();
-        let dead_at: Vec<DateTime<Utc>> =
-            dead.iter().map(|letter| letter.dead_at.to_datetime()).collect();
-        let parameters: &[Parameter<'_>] = &[
-            (&ids, Type::UUID_ARRAY),
-            (&webhooks, Type::UUID_ARRAY),
-            (&external_ids, Type::TEXT_ARRAY),
-            (&received, Type::TIMESTAMPTZ_ARRAY),
-            (&traceparents, Type::TEXT_ARRAY),
-            (&attempts, Type::INT4_ARRAY),
-            (&reasons, Type::TEXT_ARRAY),
-            (&errors, Type::TEXT_ARRAY),
-            (&payloads, Type::BYTEA_ARRAY),
-            (&dead_at, Type::TIMESTAMPTZ_ARRAY),
-            (&members, Type::TEXT_ARRAY),
-            (&replaces, Type::BOOL_ARRAY),
-        ];
-        let mut lease = self.lease().await?;
+    async fn record_failures(
+        &self,
+        retries: &[WaitingRetry],
+        dead: &[DeadLetter],
+    ) -> Result<(), Unavailable> {
+        failures::record(&self.leases, retries, dead).await
+    }
+
+    async fn claim_retries(
+        &self,
+        limit: u32,
+        lease: Duration,
+    ) -> Result<Vec<ClaimedRetry>, Unavailable> {
+        failures::claim(&self.leases, limit, lease).await
+    }
+
+    async fn release_retries(&self, ids: &[ActivityId]) -> Result<(), Unavailable> {
+        failures::release(&self.leases, ids).await
+    }
+
+    async fn retry_usage(&self) -> Result<RetryUsage, Unavailable> {
+        failures::usage(&self.leases).await
+    }
+
+    async fn begin_trial(&self, id: ActivityId) -> Result<u32, Unavailable> {
+        let row = self.leases.query(BEGIN_TRIAL, &[(&id.uuid(), Type::UUID)]).await?;
+        let begun: i32 = row.first().map_or(1, |row| row.get("begun"));
+        Ok(u32::try_from(begun - 1).unwrap_or(0))
+    }
+
+    async fn end_trial(&self, id: ActivityId) -> Result<(), Unavailable> {
+        self.leases.query(END_TRIAL, &[(&id.uuid(), Type::UUID)]).await?;
+        Ok(())
+    }
+
+    /// The commit at the end waits for replication, as the commit of a batch does.
+    async fn probe(&self) -> Result<(), Unavailable> {
+        let mut lease = self.leases.lease().await?;
         let (client, cancel) = lease.client()?;
-        let result = client.execute_typed(ARCHIVE, parameters);
-        let result = with_timeout(STATEMENT_TIMEOUT, cancel, result).await?;
-        result.map_err(|error| store_error(&error))?;
+        let probing = async {
+            client.batch_execute(PROBE).await?;
+            client.query_typed(insert::WRITE_TO_LOG, &[]).await
+        };
+        let probed = with_timeout(PROBE_TIMEOUT, cancel, probing).await?;
+        probed.map_err(|error| unavailable(&error))?;
         lease.release();
         Ok(())
     }
 
-    async fn open_dead_letters(&self, count_max: u32) -> Result<u64, StoreError> {
-        let parameters: &[Parameter<'_>] = &[(&i64::from(count_max), Type::INT8)];
-        let mut lease = self.lease().await?;
-        let (client, cancel) = lease.client()?;
-        let result = client.query_typed_one(OPEN, parameters);
-        let result = with_timeout(STATEMENT_TIMEOUT, cancel, result).await?;
-        let row = result.map_err(|error| store_error(&error))?;
-        lease.release();
-        Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+    async fn open_dead_letters(&self, count_max: u32) -> Result<u64, Unavailable> {
+        let rows = self.leases.query(OPEN, &[(&i64::from(count_max), Type::INT8)]).await?;
+        let count: i64 = rows.first().map_or(0, |row| row.get("open"));
+        Ok(u64::try_from(count).unwrap_or(0))
     }
 }
 
-fn resolution(row: &tokio_postgres::Row) -> Resolution {
+impl PostgresStore {
+    /// Stores a batch of which the store refuses something. The refused activities are at fault
+    /// only if the store accepts others.
+    async fn insert_one_by_one(
+        &self,
+        batch: &[NewActivity<'_>],
+        settled: &[Uuid],
+    ) -> Result<Stored, StoreError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let mut lease = self.leases.lease().await?;
+            let (client, cancel) = lease.client()?;
+            let inserting = insert::insert_one_by_one(client, batch, settled);
+            let (changed, refusals) = match with_timeout(STATEMENT_TIMEOUT, cancel, inserting).await
+            {
+                Err(too_slow) => return Err(self.too_slow(too_slow).await?),
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(error)) => match class_of(&error) {
+                    Class::Conflict => continue,
+                    Class::Cancelled => return Err(self.too_slow(unavailable(&error)).await?),
+                    _ => return Err(unavailable(&error).into()),
+                },
+            };
+            lease.release();
+            let classes = || refusals.iter().map(|refusal| classify(&refusal.sqlstate));
+            if classes().any(|class| class == Class::Conflict) {
+                continue;
+            }
+            let environment = refusals.iter().find(|refusal| {
+                matches!(classify(&refusal.sqlstate), Class::Unavailable | Class::Cancelled)
+            });
+            if let Some(refusal) = environment {
+                return Err(refusal_unavailable(refusal).into());
+            }
+            let nothing_passed = changed.stored + changed.replaced == 0;
+            if nothing_passed && classes().any(|class| class == Class::Suspicious) {
+                self.probe().await?;
+            }
+            return Ok(stored(batch, &changed, refusals.iter().map(refused).collect()));
+        }
+        Err(conflicts().into())
+    }
+
+    /// Decides about a statement that took too long: whether the batch is at fault, or the store.
+    async fn too_slow(&self, error: Unavailable) -> Result<StoreError, Unavailable> {
+        self.probe().await?;
+        Ok(StoreError::TooSlow(error.to_string()))
+    }
+}
+
+/// A concurrent transaction can insert an id between the check and the insert: the next attempt
+/// sees its row.
+fn blame(error: &Error) -> Class {
+    let is_same_id = error.as_db_error().is_some_and(|error| {
+        error.code() == &SqlState::UNIQUE_VIOLATION && error.constraint() == Some("activities_pkey")
+    });
+    if is_same_id { Class::Conflict } else { class_of(error) }
+}
+
+fn conflicts() -> Unavailable {
+    Unavailable("PostgreSQL reported a transaction conflict on every attempt".into())
+}
+
+fn refusal_unavailable(refusal: &Refusal) -> Unavailable {
+    Unavailable(describe_refusal(&refusal.sqlstate, refusal.refused_by.as_deref()))
+}
+
+fn refused(refusal: &Refusal) -> Refused {
+    Refused {
+        id: refusal.id,
+        is_permanent: classify(&refusal.sqlstate) == Class::Data,
+        error: describe_refusal(&refusal.sqlstate, refusal.refused_by.as_deref()),
+    }
+}
+
+fn stored(batch: &[NewActivity<'_>], changed: &Changed, refused: Vec<Refused>) -> Stored {
+    let Changed { stored, replaced } = *changed;
+    let others = stored + replaced + refused.len() as u64;
+    let duplicates = (batch.len() as u64).saturating_sub(others);
+    Stored { inserted: Inserted { stored, replaced, duplicates }, refused }
+}
+
+fn resolution(row: &Row) -> Resolution {
     let member: Option<Uuid> = row.get("member_id");
     let ended_at: Option<DateTime<Utc>> = row.get("ended_at");
     Resolution {

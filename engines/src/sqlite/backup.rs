@@ -15,7 +15,7 @@ use rusqlite::backup::{Backup as Copy, StepResult};
 
 use super::data_dir::{DataDir, OWNER_ONLY_DIRECTORY, create_owner_only};
 use super::error::describe;
-use super::file::pages;
+use super::free_pages::pages;
 use super::migrate::{QUEUE, STORE, Schema};
 use trailpad_common::failure::Unavailable;
 

@@ -2,17 +2,24 @@
 
 use rusqlite::{Error, ErrorCode};
 use trailpad_common::failure::Unavailable;
-use trailpad_common::store::StoreError;
 
-/// Converts an error of a batch. It is blamed on a row only if a row certainly caused it
-/// (sqlite.org/rescode.html).
-pub(super) fn store_error(error: &Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
-            StoreError::Refused(describe(error))
-        }
-        _ => StoreError::Unavailable(unavailable(error)),
-    }
+/// An error of one row (sqlite.org/rescode.html).
+pub(super) struct Refusal {
+    /// No attempt can succeed.
+    pub is_permanent: bool,
+    /// For people.
+    pub error: String,
+}
+
+/// Returns `None` if the environment caused the error.
+pub(super) fn refusal(error: &Error) -> Option<Refusal> {
+    let is_permanent = match error.sqlite_error_code()? {
+        ErrorCode::TooBig | ErrorCode::TypeMismatch => true,
+        // A constraint or a trigger of the operator, who may change it.
+        ErrorCode::ConstraintViolation => false,
+        _ => return None,
+    };
+    Some(Refusal { is_permanent, error: describe(error) })
 }
 
 /// Converts an error that no row caused.
@@ -59,8 +66,15 @@ mod tests {
 
     #[test]
     fn an_error_is_blamed_on_a_row_only_if_a_row_caused_it() {
-        for code in [ffi::SQLITE_CONSTRAINT_CHECK, ffi::SQLITE_TOOBIG, ffi::SQLITE_MISMATCH] {
-            assert!(matches!(store_error(&error(code)), StoreError::Refused(_)), "{code}");
+        for (code, is_permanent) in [
+            (ffi::SQLITE_CONSTRAINT_CHECK, false),
+            (ffi::SQLITE_CONSTRAINT_TRIGGER, false),
+            (ffi::SQLITE_TOOBIG, true),
+            (ffi::SQLITE_MISMATCH, true),
+        ] {
+            let refusal = refusal(&error(code)).expect("a row should be at fault");
+            assert_eq!(refusal.is_permanent, is_permanent, "{code}");
+            assert!(!refusal.error.contains("SECRET"), "{}", refusal.error);
         }
         for code in [
             ffi::SQLITE_FULL,
@@ -70,9 +84,9 @@ mod tests {
             ffi::SQLITE_READONLY,
             ffi::SQLITE_NOTADB,
         ] {
-            let converted = store_error(&error(code));
-            assert!(matches!(converted, StoreError::Unavailable(_)), "{code}");
-            assert!(!converted.to_string().contains("SECRET"), "{converted}");
+            assert!(refusal(&error(code)).is_none(), "{code}");
+            let text = unavailable(&error(code)).to_string();
+            assert!(!text.contains("SECRET"), "{text}");
         }
     }
 }

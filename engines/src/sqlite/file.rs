@@ -27,7 +27,7 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     // Without a VACUUM, it can be set only before anything is written. Setting it later in a file
     // that has it would be a write.
-    if pages(&connection, "page_count")? == 0 {
+    if free_pages::pages(&connection, "page_count")? == 0 {
         free_pages::keep_movable(&connection)?;
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -46,12 +46,6 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
-}
-
-/// Reads a pragma that counts pages, such as `freelist_count`.
-pub(super) fn pages(connection: &Connection, pragma: &str) -> Result<u64> {
-    let count: i64 = connection.pragma_query_value(None, pragma, |row| row.get(0))?;
-    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// The write-ahead log of a database file.

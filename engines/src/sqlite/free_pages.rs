@@ -8,8 +8,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, Result};
 
+use super::disk::free_bytes_of_disk;
 use super::error::describe;
-use super::file::pages;
 
 /// Pages that one transaction moves: 4 MiB, so that other writers wait only briefly.
 pub(super) const PAGES_PER_STEP: u64 = 1_024;
@@ -18,6 +18,12 @@ const CONVERTED_BYTES_MAX: u64 = 256 << 20;
 /// A VACUUM writes a copy into a temporary file, and that into the write-ahead log.
 const CONVERSION_COPIES: u64 = 2;
 const INCREMENTAL: i64 = 2;
+
+/// Reads a pragma that counts pages, such as `freelist_count`.
+pub(super) fn pages(connection: &Connection, pragma: &str) -> Result<u64> {
+    let count: i64 = connection.pragma_query_value(None, pragma, |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
 
 /// Sets `auto_vacuum=INCREMENTAL` for an empty file, or for the next VACUUM.
 pub(super) fn keep_movable(connection: &Connection) -> Result<()> {
@@ -77,7 +83,7 @@ pub(super) fn convert(connection: &Connection, path: &Path) {
 fn vacuum(connection: &Connection, path: &Path) -> std::result::Result<(), String> {
     let bytes = (|| Ok(pages(connection, "page_count")? * pages(connection, "page_size")?))()
         .map_err(|error| describe(&error))?;
-    let disk = super::queue::free_bytes_of_disk(path).map_err(|error| error.to_string())?;
+    let disk = free_bytes_of_disk(path).map_err(|error| error.to_string())?;
     why_not_converted(bytes, disk).map_or(Ok(()), Err)?;
     let vacuum = || {
         keep_movable(connection)?;

@@ -2,10 +2,13 @@
 
 use std::sync::LazyLock;
 
-use rusqlite::{Result, ToSql, Transaction};
-use trailpad_common::store::coalesce::{CoalescedRow, coalesce, replaces};
-use trailpad_common::store::{Inserted, NewActivity};
+use rusqlite::{Connection, Result, ToSql, Transaction};
+use trailpad_common::id::ActivityId;
+use trailpad_common::store::coalesce::{CoalescedRow, coalesce, coalesced_under, replaces};
+use trailpad_common::store::{Inserted, NewActivity, Refused, Stored};
 use trailpad_common::timestamp::Timestamp;
+
+use super::error::{Refusal, refusal};
 
 /// Declares the columns of a stored activity: name and value.
 ///
@@ -15,12 +18,12 @@ macro_rules! columns {
         const COLUMNS: &[&str] = &[$(stringify!($name),)+];
 
         fn execute(
-            transaction: &Transaction<'_>,
+            connection: &Connection,
             sql: &str,
             $row: &CoalescedRow<'_, '_>,
             $stored_at: Timestamp,
         ) -> Result<u64> {
-            let mut statement = transaction.prepare_cached(sql)?;
+            let mut statement = connection.prepare_cached(sql)?;
             let values: &[&dyn ToSql] = &[$(&$value,)+];
             // The update statement does not use the last parameter, so it takes no value for it.
             let used = &values[..statement.parameter_count()];
@@ -51,13 +54,18 @@ columns! { row, stored_at:
 /// A replacement leaves these unchanged: they identify the row and its creation time.
 const KEY_COLUMNS: [&str; 4] = ["id", "webhook_id", "external_id", "stored_at"];
 
+/// The conflict target is named, so that a further unique index of the operator refuses a row
+/// instead of making it a duplicate that nobody sees.
 static INSERT: LazyLock<String> = LazyLock::new(|| {
     let names: Vec<String> = COLUMNS.iter().map(|name| format!("\"{name}\"")).collect();
     let values: Vec<String> = COLUMNS.iter().map(|name| parameter(name)).collect();
     format!(
-        "INSERT INTO activities ({}) VALUES ({}) ON CONFLICT DO NOTHING",
+        "INSERT INTO activities ({}) SELECT {}
+         WHERE NOT EXISTS (SELECT 1 FROM activities WHERE id = {})
+         ON CONFLICT (webhook_id, external_id) WHERE external_id IS NOT NULL DO NOTHING",
         names.join(", "),
-        values.join(", ")
+        values.join(", "),
+        parameter("id"),
     )
 });
 
@@ -71,7 +79,8 @@ static UPDATE: LazyLock<String> = LazyLock::new(|| {
         "UPDATE activities SET {assignments}
          WHERE webhook_id = {webhook_id} AND external_id = {external_id}
            AND {content_id} NOT IN (id, content_id)
-           AND (NOT replaces OR (received_at, content_id) < ({received_at}, {content_id}))",
+           AND (NOT replaces OR (received_at, content_id) < ({received_at}, {content_id}))
+           AND NOT EXISTS (SELECT 1 FROM activities WHERE id = {content_id})",
         assignments = assignments.join(", "),
         webhook_id = parameter("webhook_id"),
         external_id = parameter("external_id"),
@@ -86,21 +95,65 @@ fn parameter(column: &str) -> String {
     format!("?{}", position.map_or(0, |position| position + 1))
 }
 
-/// The caller commits.
-pub(super) fn insert(transaction: &Transaction<'_>, batch: &[NewActivity<'_>]) -> Result<Inserted> {
+/// Stores the activities that the file accepts. The caller commits.
+///
+/// # Errors
+/// An error of the environment.
+pub(super) fn insert(
+    transaction: &mut Transaction<'_>,
+    batch: &[NewActivity<'_>],
+) -> Result<Stored> {
     let stored_at = Timestamp::now();
-    let mut stored = 0;
-    let mut replaced = 0;
+    let mut outcome = Stored::default();
     for row in coalesce(batch) {
-        let is_new = execute(transaction, &INSERT, &row, stored_at)?;
-        stored += is_new;
-        // Without an `externalId` the statement matches no row, so nothing is replaced.
-        if is_new == 0 && replaces(row.content) {
-            replaced += execute(transaction, &UPDATE, &row, stored_at)?;
-        }
+        insert_or_refuse(transaction, &row, stored_at, &mut outcome)?;
     }
-    let duplicates = (batch.len() as u64).saturating_sub(stored + replaced);
-    Ok(Inserted { stored, replaced, duplicates })
+    // A refused row may stand for several activities of its key. Each gets its own chance.
+    let refused: Vec<ActivityId> = outcome.refused.iter().map(|refused| refused.id).collect();
+    for row in coalesced_under(batch, &refused) {
+        insert_or_refuse(transaction, &row, stored_at, &mut outcome)?;
+    }
+    let Inserted { stored, replaced, .. } = outcome.inserted;
+    let others = stored + replaced + outcome.refused.len() as u64;
+    outcome.inserted.duplicates = (batch.len() as u64).saturating_sub(others);
+    Ok(outcome)
+}
+
+fn insert_or_refuse(
+    transaction: &mut Transaction<'_>,
+    row: &CoalescedRow<'_, '_>,
+    stored_at: Timestamp,
+    outcome: &mut Stored,
+) -> Result<()> {
+    let savepoint = transaction.savepoint()?;
+    match insert_row(&savepoint, row, stored_at) {
+        Ok((stored, replaced)) => {
+            savepoint.commit()?;
+            outcome.inserted.stored += stored;
+            outcome.inserted.replaced += replaced;
+        }
+        Err(error) => match refusal(&error) {
+            // Dropping the savepoint rolls it back.
+            Some(Refusal { is_permanent, error }) => {
+                outcome.refused.push(Refused { id: row.content.id, is_permanent, error });
+            }
+            None => return Err(error),
+        },
+    }
+    Ok(())
+}
+
+/// The numbers of stored and of replaced rows.
+fn insert_row(
+    connection: &Connection,
+    row: &CoalescedRow<'_, '_>,
+    stored_at: Timestamp,
+) -> Result<(u64, u64)> {
+    let stored = execute(connection, &INSERT, row, stored_at)?;
+    // Without an `externalId` the statement matches no row, so nothing is replaced.
+    let may_replace = stored == 0 && replaces(row.content);
+    let replaced = if may_replace { execute(connection, &UPDATE, row, stored_at)? } else { 0 };
+    Ok((stored, replaced))
 }
 
 #[cfg(test)]

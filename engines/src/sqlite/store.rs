@@ -1,16 +1,21 @@
-//! The store on SQLite: activities and dead letters.
+//! The store on SQLite. The failures of activities are in [`failures`].
+
+use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Result, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use trailpad_common::failure::Unavailable;
+use trailpad_common::id::ActivityId;
 use trailpad_common::store::{
-    DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, ResolvedMember, Store, StoreError,
+    ClaimedRetry, DeadLetter, MemberQuery, NewActivity, Resolution, ResolvedMember, RetryUsage,
+    Store, StoreError, Stored, WaitingRetry,
 };
 use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::data_dir::DataDir;
-use super::error::store_error;
+use super::error::unavailable;
+use super::failures;
 use super::file::Database;
 use super::insert::insert;
 
@@ -22,26 +27,23 @@ LEFT JOIN members m ON m.workspace_id = p.workspace_id AND m.email = ?2
 WHERE w.id = ?1
 ";
 
-/// A later dead letter of the same id overwrites the stored one and is open again: it is the same
-/// activity after a replay, or another one that was posted under the same Idempotency-Key.
-const ARCHIVE: &str = "
-INSERT INTO dead_letters (id, webhook_id, external_id, received_at, traceparent, attempts, reason,
-                          error, payload, dead_at, stored_at, member_email, replaces)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-ON CONFLICT (id) DO UPDATE
-SET webhook_id = excluded.webhook_id, external_id = excluded.external_id,
-    replaces = excluded.replaces, member_email = excluded.member_email,
-    received_at = excluded.received_at, traceparent = excluded.traceparent,
-    attempts = excluded.attempts, reason = excluded.reason, error = excluded.error,
-    payload = excluded.payload, dead_at = excluded.dead_at, replayed_at = NULL, discarded_at = NULL
-WHERE dead_letters.dead_at < excluded.dead_at
-";
-
 const OPEN: &str = "
 SELECT count(*) FROM (
     SELECT 1 FROM dead_letter_states
     WHERE replayed_at IS NULL AND discarded_at IS NULL AND NOT settled LIMIT ?1
 )
+";
+
+const BEGIN_TRIAL: &str = "
+INSERT INTO trials (activity_id, begun, begun_at) VALUES (?1, 1, ?2)
+ON CONFLICT (activity_id) DO UPDATE SET begun = begun + 1, begun_at = excluded.begun_at
+RETURNING begun
+";
+
+const PROBE: &str = "
+INSERT INTO activities (id, content_id, replaces, webhook_id, project_id, member_id, title,
+                        start_time, received_at, stored_at)
+VALUES (?1, ?1, 0, ?1, ?1, ?1, 'Probe', ?2, ?2, ?2)
 ";
 
 pub struct SqliteStore {
@@ -51,7 +53,7 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// # Errors
     /// The file can't be opened, or has the schema of another version.
-    pub fn open(directory: &DataDir) -> std::result::Result<Self, Unavailable> {
+    pub fn open(directory: &DataDir) -> Result<Self, Unavailable> {
         Ok(Self { database: Database::new(directory.open_store()?) })
     }
 }
@@ -61,45 +63,94 @@ impl Store for SqliteStore {
     async fn resolve(
         &self,
         queries: &[MemberQuery],
-    ) -> std::result::Result<Vec<Option<Resolution>>, StoreError> {
-        let resolved: Result<Vec<_>> = self
-            .database
-            .with(|connection| queries.iter().map(|query| resolve(connection, query)).collect());
-        resolved.map_err(|error| store_error(&error))
+    ) -> Result<Vec<Option<Resolution>>, Unavailable> {
+        self.with(|connection| queries.iter().map(|query| resolve(connection, query)).collect())
     }
 
-    async fn insert(&self, batch: &[NewActivity<'_>]) -> std::result::Result<Inserted, StoreError> {
-        let stored = self.database.with(|connection| {
-            let transaction = connection.transaction()?;
-            let inserted = insert(&transaction, batch)?;
-            transaction.commit()?;
-            Ok(inserted)
-        });
-        stored.map_err(|error: rusqlite::Error| store_error(&error))
-    }
-
-    async fn archive_dead_letters(
+    async fn insert(
         &self,
-        dead: &[DeadLetter],
-    ) -> std::result::Result<(), StoreError> {
-        let archived = self.database.with(|connection| {
-            let transaction = connection.transaction()?;
-            let stored_at = Timestamp::now().unix_micros();
-            dead.iter().try_for_each(|letter| archive(&transaction, letter, stored_at))?;
-            transaction.commit()
+        batch: &[NewActivity<'_>],
+        may_be_retries: bool,
+    ) -> Result<Stored, StoreError> {
+        let stored = self.with(|connection| {
+            let mut transaction = connection.transaction()?;
+            let stored = insert(&mut transaction, batch)?;
+            if may_be_retries {
+                failures::delete_retries(&transaction, batch, &stored.refused)?;
+            }
+            transaction.commit()?;
+            Ok(stored)
         });
-        archived.map_err(|error| store_error(&error))
+        Ok(stored?)
     }
 
-    async fn open_dead_letters(&self, count_max: u32) -> std::result::Result<u64, StoreError> {
-        let count = self.database.with(|connection| {
+    async fn record_failures(
+        &self,
+        retries: &[WaitingRetry],
+        dead: &[DeadLetter],
+    ) -> Result<(), Unavailable> {
+        self.with(|connection| failures::record(connection, retries, dead))
+    }
+
+    async fn claim_retries(
+        &self,
+        limit: u32,
+        lease: Duration,
+    ) -> Result<Vec<ClaimedRetry>, Unavailable> {
+        self.with(|connection| failures::claim(connection, limit, lease))
+    }
+
+    async fn release_retries(&self, ids: &[ActivityId]) -> Result<(), Unavailable> {
+        self.with(|connection| failures::release(connection, ids))
+    }
+
+    async fn retry_usage(&self) -> Result<RetryUsage, Unavailable> {
+        self.with(|connection| failures::usage(connection))
+    }
+
+    async fn begin_trial(&self, id: ActivityId) -> Result<u32, Unavailable> {
+        let now = Timestamp::now().unix_micros();
+        let begun = self.with(|connection| {
+            let mut statement = connection.prepare_cached(BEGIN_TRIAL)?;
+            statement.query_row(params![id.uuid(), now], |row| row.get::<_, u32>("begun"))
+        })?;
+        Ok(begun.saturating_sub(1))
+    }
+
+    async fn end_trial(&self, id: ActivityId) -> Result<(), Unavailable> {
+        self.with(|connection| {
+            connection.execute("DELETE FROM trials WHERE activity_id = ?1", [id.uuid()]).map(|_| ())
+        })
+    }
+
+    async fn probe(&self) -> Result<(), Unavailable> {
+        self.with(|connection| {
+            let transaction = connection.transaction()?;
+            transaction
+                .prepare_cached(PROBE)?
+                .execute(params![Uuid::now_v7(), Timestamp::now().unix_micros()])?;
+            transaction.rollback()
+        })
+    }
+
+    async fn open_dead_letters(&self, count_max: u32) -> Result<u64, Unavailable> {
+        let count = self.with(|connection| {
             connection.prepare_cached(OPEN)?.query_row([count_max], |row| row.get::<_, i64>(0))
-        });
-        count.map(|count| u64::try_from(count).unwrap_or(0)).map_err(|error| store_error(&error))
+        })?;
+        Ok(u64::try_from(count).unwrap_or(0))
     }
 }
 
-fn resolve(connection: &Connection, query: &MemberQuery) -> Result<Option<Resolution>> {
+impl SqliteStore {
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, Unavailable> {
+        self.database.with(work).map_err(|error| unavailable(&error))
+    }
+}
+
+fn resolve(connection: &Connection, query: &MemberQuery) -> rusqlite::Result<Option<Resolution>> {
     let email = query.email.as_ref().map(|email| email.as_str());
     connection
         .prepare_cached(RESOLVE)?
@@ -107,7 +158,7 @@ fn resolve(connection: &Connection, query: &MemberQuery) -> Result<Option<Resolu
         .optional()
 }
 
-fn resolution(row: &Row<'_>) -> Result<Resolution> {
+fn resolution(row: &Row<'_>) -> rusqlite::Result<Resolution> {
     let ended_at = row.get::<_, Option<i64>>("ended_at")?.map(Timestamp::from_unix_micros);
     let member = row.get::<_, Option<Uuid>>("member_id")?;
     Ok(Resolution {
@@ -115,23 +166,4 @@ fn resolution(row: &Row<'_>) -> Result<Resolution> {
         creator_id: row.get::<_, Uuid>("creator_id")?.into(),
         member: member.map(|id| ResolvedMember { id: id.into(), ended_at }),
     })
-}
-
-fn archive(connection: &Connection, letter: &DeadLetter, stored_at: i64) -> Result<()> {
-    connection.prepare_cached(ARCHIVE)?.execute(params![
-        letter.id.uuid(),
-        letter.webhook_id.map(|id| id.uuid()),
-        letter.external_id,
-        letter.received_at.map(Timestamp::unix_micros),
-        letter.traceparent,
-        letter.attempts,
-        letter.reason.as_str(),
-        letter.error,
-        letter.payload,
-        letter.dead_at.unix_micros(),
-        stored_at,
-        letter.member_email.as_ref().map(|email| email.as_str()),
-        letter.replaces,
-    ])?;
-    Ok(())
 }

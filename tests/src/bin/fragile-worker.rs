@@ -4,12 +4,16 @@
 #![allow(clippy::expect_used)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use trailpad_common::failure::Unavailable;
+use trailpad_common::id::ActivityId;
 use trailpad_common::queue::QueueBackend;
 use trailpad_common::runtime::lifecycle::Lifecycle;
 use trailpad_common::runtime::trace::Tracer;
 use trailpad_common::store::{
-    DeadLetter, Inserted, MemberQuery, NewActivity, Resolution, Store, StoreBackend, StoreError,
+    ClaimedRetry, DeadLetter, MemberQuery, NewActivity, Resolution, RetryUsage, Store,
+    StoreBackend, StoreError, Stored, WaitingRetry,
 };
 use trailpad_engines::postgres::PostgresBackend;
 use trailpad_engines::rabbitmq::RabbitBackend;
@@ -22,22 +26,58 @@ impl Store for Fragile {
     async fn resolve(
         &self,
         queries: &[MemberQuery],
-    ) -> Result<Vec<Option<Resolution>>, StoreError> {
+    ) -> Result<Vec<Option<Resolution>>, Unavailable> {
         self.0.resolve(queries).await
     }
 
-    async fn insert(&self, batch: &[NewActivity<'_>]) -> Result<Inserted, StoreError> {
+    async fn insert(
+        &self,
+        batch: &[NewActivity<'_>],
+        may_be_retries: bool,
+    ) -> Result<Stored, StoreError> {
         if batch.iter().any(|new| new.activity.title == "ends its worker") {
             std::process::abort();
         }
-        self.0.insert(batch).await
+        self.0.insert(batch, may_be_retries).await
     }
 
-    async fn archive_dead_letters(&self, dead: &[DeadLetter]) -> Result<(), StoreError> {
-        self.0.archive_dead_letters(dead).await
+    async fn record_failures(
+        &self,
+        retries: &[WaitingRetry],
+        dead: &[DeadLetter],
+    ) -> Result<(), Unavailable> {
+        self.0.record_failures(retries, dead).await
     }
 
-    async fn open_dead_letters(&self, count_max: u32) -> Result<u64, StoreError> {
+    async fn claim_retries(
+        &self,
+        limit: u32,
+        lease: Duration,
+    ) -> Result<Vec<ClaimedRetry>, Unavailable> {
+        self.0.claim_retries(limit, lease).await
+    }
+
+    async fn release_retries(&self, ids: &[ActivityId]) -> Result<(), Unavailable> {
+        self.0.release_retries(ids).await
+    }
+
+    async fn retry_usage(&self) -> Result<RetryUsage, Unavailable> {
+        self.0.retry_usage().await
+    }
+
+    async fn begin_trial(&self, id: ActivityId) -> Result<u32, Unavailable> {
+        self.0.begin_trial(id).await
+    }
+
+    async fn end_trial(&self, id: ActivityId) -> Result<(), Unavailable> {
+        self.0.end_trial(id).await
+    }
+
+    async fn probe(&self) -> Result<(), Unavailable> {
+        self.0.probe().await
+    }
+
+    async fn open_dead_letters(&self, count_max: u32) -> Result<u64, Unavailable> {
         self.0.open_dead_letters(count_max).await
     }
 }

@@ -6,6 +6,7 @@ use trailpad_common::admin::{
 use trailpad_common::failure::Reason;
 use trailpad_common::id::{ActivityId, WorkspaceId};
 use trailpad_common::store::DeadLetter;
+use trailpad_common::timestamp::Timestamp;
 use uuid::Uuid;
 
 use super::fixture::{Builder, DeadLetterBuilder, Fixture, second};
@@ -17,7 +18,7 @@ fn id(id: u128) -> ActivityId {
 
 impl Fixture {
     pub async fn archive_dead_letters(&self, dead: &[DeadLetter]) {
-        let archived = self.engine.store.archive_dead_letters(dead).await;
+        let archived = self.engine.store.record_failures(&[], dead).await;
         archived.expect("archiving dead letters should succeed");
     }
 
@@ -57,6 +58,7 @@ on_every_store! {
     pages_list_every_dead_letter_once,
     a_replay_or_discard_closes_a_dead_letter_and_a_later_failure_reopens_it,
     a_discarded_dead_letter_that_fails_again_is_open_with_the_latest_content,
+    a_dead_letter_of_a_clock_that_was_a_year_ahead_does_not_hide_a_later_one,
     a_dead_letter_is_settled_exactly_if_a_replay_would_change_nothing,
 }
 
@@ -163,6 +165,19 @@ async fn a_replay_or_discard_closes_a_dead_letter_and_a_later_failure_reopens_it
     // The activity failed again before its replay was marked.
     fixture.mark(1, Action::Replay { published_at: second(25) }).await;
     assert_eq!(fixture.states().await[0], Open);
+}
+
+async fn a_dead_letter_of_a_clock_that_was_a_year_ahead_does_not_hide_a_later_one(
+    engine: StoreEngine,
+) {
+    let fixture = Fixture::on(engine).await;
+    let year = 365 * 24 * 3_600;
+    let now = Timestamp::now().unix_micros() / 1_000_000;
+    fixture.archive_dead_letters(&[fixture.dead_letter(1).died_at(now + year)]).await;
+    fixture.mark(1, Action::Discard).await;
+    fixture.archive_dead_letters(&[fixture.dead_letter(1).died_at(now)]).await;
+    let open = fixture.find(&DeadLetterFilter::default()).await;
+    assert_eq!(open.iter().map(|letter| letter.dead_at).collect::<Vec<_>>(), [second(now)]);
 }
 
 async fn a_discarded_dead_letter_that_fails_again_is_open_with_the_latest_content(

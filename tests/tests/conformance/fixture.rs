@@ -64,7 +64,10 @@ impl Fixture {
     }
 
     pub async fn insert(&self, batch: &[NewActivity<'_>]) -> Inserted {
-        self.engine.store.insert(batch).await.expect("storing activities should succeed")
+        let stored = self.engine.store.insert(batch, false).await;
+        let stored = stored.expect("storing activities should succeed");
+        assert_eq!(stored.refused, [], "no activity should be refused");
+        stored.inserted
     }
 
     pub async fn rows(&self) -> Vec<StoredActivity> {

@@ -27,6 +27,7 @@ mod dead_letters;
 mod fixture;
 mod queue;
 mod retention;
+mod retries;
 mod sign_in;
 mod store;
 mod webhook_feed;

@@ -58,7 +58,7 @@ async fn workers_on_one_queue_share_the_load() {
     let one = sandbox.worker(&[]).await;
     let two = sandbox.worker(&[]).await;
     for worker in [&one, &two] {
-        worker.wait_log("\"is_isolated\":true").await;
+        worker.wait_log("session started").await;
     }
     let url = webhook.url(&gateway).await;
     let seen = flood(move || url.clone(), 5_000, 20, |at| activity(&format!("a-{at}"))).await;

@@ -37,6 +37,7 @@ mod pipeline;
 mod postgres_faults;
 mod registry;
 mod secrets;
+mod sick;
 mod tls;
 mod traces;
 mod traffic;

@@ -91,11 +91,20 @@ pub struct WorkerBounds {
         value_name = "TIMES"
     )]
     pub retry_schedule: String,
+    /// Maximum bytes of the activities that wait for a retry; one webhook may use a quarter, and above
+    /// it a failed activity becomes a dead letter at once
+    #[arg(
+        long,
+        env = "TRAILPAD_RETRIES_BYTES_MAX",
+        default_value = "268435456",
+        value_name = "BYTES"
+    )]
+    pub retries_bytes_max: String,
     /// Maximum time messages are held while the database is unavailable, before they are
     /// republished unchanged; at most 25m, because the broker treats a consumer as dead after 30m
     #[arg(long, env = "TRAILPAD_HOLD_MAX", default_value = "10m", value_name = "TIME")]
     pub hold_max: String,
-    /// Maximum wait between two attempts to reach an unavailable database
+    /// Maximum wait between two probes of an unavailable database
     #[arg(long, env = "TRAILPAD_STORE_BACKOFF_MAX", default_value = "15s", value_name = "TIME")]
     pub store_backoff_max: String,
 }

@@ -32,6 +32,11 @@ pub fn dead_letter_id(text: &str) -> Result<ActivityId, Error> {
     text.parse().map_err(|_| invalid(format!("{text:?} {hint}")))
 }
 
+pub fn activity_id(text: &str) -> Result<ActivityId, Error> {
+    let hint = "is not an activity's id: `trailpad retry list` shows the ids";
+    text.parse().map_err(|_| invalid(format!("{text:?} {hint}")))
+}
+
 pub fn duration(flag: &str, text: &str) -> Result<Duration, Error> {
     humantime::parse_duration(text)
         .map_err(|_| invalid(format!("--{flag} must be a time such as 30m, not {text:?}")))

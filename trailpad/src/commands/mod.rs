@@ -12,6 +12,7 @@ pub mod migrate;
 pub mod openapi;
 pub mod project;
 pub mod purge;
+pub mod retry;
 pub mod serve;
 pub mod webhook;
 pub mod worker;

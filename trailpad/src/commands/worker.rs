@@ -82,10 +82,10 @@ pub async fn run(args: &WorkerArgs, traces: Option<TraceConfig>) -> Result<(), E
     Ok(())
 }
 
-/// Tasks that use the store at the same time: the batches, the dead-letter archiver and the queue
-/// monitor.
+/// Tasks that use the store at the same time: the batches, the retrier, the probe, the dead-letter
+/// archiver and the queue monitor.
 pub fn store_tasks(concurrency: usize) -> usize {
-    concurrency + 2
+    concurrency + 4
 }
 
 /// Runs a worker. Once the drain timeout has passed, it returns after `REQUEUE_TIMEOUT` even if

@@ -122,6 +122,12 @@ impl Faults {
                 &bounds.retry_schedule,
                 "delays such as 10s,1m,10m: at most 16, each from 100ms to 7days",
             ),
+            retries_bytes_max: self.count(
+                "retries-bytes-max",
+                &bounds.retries_bytes_max,
+                1_024,
+                1 << 40,
+            ),
             hold_max: self.time("hold-max", &bounds.hold_max, HOLD_MAX),
             store_backoff_max: self.time("store-backoff-max", &bounds.store_backoff_max, DAY),
             drain_timeout: self.drain_timeout(drain),

@@ -5,6 +5,7 @@ mod changes;
 mod dead_letters;
 mod lists;
 mod retention;
+mod retries;
 mod sign_in;
 mod webhooks;
 
@@ -208,8 +209,21 @@ async fn insert_member(
     ];
     let inserted =
         transaction.query_typed_opt(sql, &parameters).await.map_err(store_unavailable)?;
-    inserted.as_ref().map(member).ok_or_else(|| Conflict::AlreadyMember(email.clone()).into())
+    let Some(inserted) = inserted else {
+        return Err(Conflict::AlreadyMember(email.clone()).into());
+    };
+    let parameters = [(&address as _, Type::TEXT), (&workspace_id as _, Type::UUID)];
+    let hurried = transaction.execute_typed(HURRY_RETRIES, &parameters).await;
+    hurried.map_err(store_unavailable)?;
+    Ok(member(&inserted))
 }
+
+/// The activities that wait for a member are due once it is added.
+const HURRY_RETRIES: &str = "
+UPDATE retries SET due_at = now()
+WHERE member_email = $1 AND webhook_id IN (
+    SELECT w.id FROM webhooks w JOIN projects p ON p.id = w.project_id WHERE p.workspace_id = $2)
+";
 
 fn workspace(row: &Row) -> Workspace {
     Workspace {

@@ -17,8 +17,8 @@ use tokio_postgres::{Client, Error, IsolationLevel};
 use tracing::warn;
 use trailpad_common::failure::{Unavailable, chain};
 
-use super::check::check_encoding;
 use super::connect::Config;
+use super::encoding::check_encoding;
 use super::error::unavailable;
 use lock::Lock;
 

@@ -5,6 +5,7 @@ mod changes;
 mod dead_letters;
 mod lists;
 mod retention;
+mod retries;
 mod sign_in;
 mod webhooks;
 
@@ -215,8 +216,17 @@ fn insert_member(
     let values = params![id, workspace_id, email.as_str(), role.as_str(), now];
     let inserted =
         transaction.query_row(sql, values, member).optional().map_err(store_unavailable)?;
-    inserted.ok_or_else(|| Conflict::AlreadyMember(email.clone()).into())
+    let inserted = inserted.ok_or_else(|| Conflict::AlreadyMember(email.clone()))?;
+    execute(transaction, HURRY_RETRIES, params![email.as_str(), workspace_id, now])?;
+    Ok(inserted)
 }
+
+/// The activities that wait for a member are due once it is added.
+const HURRY_RETRIES: &str = "
+UPDATE retries SET due_at = ?3
+WHERE member_email = ?1 AND webhook_id IN (
+    SELECT w.id FROM webhooks w JOIN projects p ON p.id = w.project_id WHERE p.workspace_id = ?2)
+";
 
 fn workspace(row: &Row<'_>) -> rusqlite::Result<Workspace> {
     Ok(Workspace {

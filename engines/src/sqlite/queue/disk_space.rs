@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use crate::sqlite::disk::free_bytes_of_disk;
 use crate::sqlite::file::open_read_only;
 use crate::sqlite::free_pages;
 use crate::sqlite::migrate::STORE;
@@ -93,12 +94,6 @@ impl DiskSpace {
 /// The space that must be free so that all queued messages can be stored.
 fn needed_bytes(free_bytes_min: u64, queued_bytes: u64) -> u64 {
     free_bytes_min.saturating_add(queued_bytes.saturating_mul(STORE_BYTES_PER_QUEUED))
-}
-
-/// The free space of the disk that holds `path`.
-pub(in crate::sqlite) fn free_bytes_of_disk(path: &Path) -> std::io::Result<u64> {
-    let disk = rustix::fs::statvfs(path)?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn mib(bytes: u64) -> String {

@@ -43,7 +43,6 @@ use super::data_dir::DataDir;
 use super::error::unavailable;
 use super::file::Database;
 use disk_space::DiskSpace;
-pub(super) use disk_space::free_bytes_of_disk;
 use log_size::LogSize;
 use subscription::SqliteSubscription;
 use writer::{Origin, Writer};
