@@ -6,10 +6,11 @@
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use tracing::{error, info, warn};
+use trailpad_common::email::Email;
 use trailpad_common::failure::{Cause, Failure, Reason, Settlement, Unavailable, settlement};
 use trailpad_common::queue::dead_letter;
 use trailpad_common::queue::envelope::{Envelope, Unreadable};
@@ -214,8 +215,8 @@ fn crashed<'a>(envelope: &Envelope<'a>) -> Failed<'a> {
 
 fn waiting(
     envelope: &Envelope<'_>,
-    member_email: Option<trailpad_common::email::Email>,
-    delay: std::time::Duration,
+    member_email: Option<Email>,
+    delay: Duration,
     cause: Cause,
 ) -> WaitingRetry {
     WaitingRetry {

@@ -207,7 +207,7 @@ mod tests {
             ("28000", &format!("{entry}, SSL off"), "write sslmode=require"),
             ("28000", &format!("{entry}, SSL encryption"), "from this address"),
             ("28000", r#"role "u" does not exist"#, "does not exist"),
-            ("28000", "la connexion est refus\u{e9}e", "the user may not connect"),
+            ("28000", "acc\u{e8}s refus\u{e9}", "the user may not connect"),
             ("08P01", "no such user: u", "a pooler"),
         ] {
             let text = describe_sqlstate(code, message);

@@ -1,4 +1,4 @@
-//! The store on PostgreSQL. The failures of activities are in [`failures`].
+//! The store on PostgreSQL. The failures of activities are in `failures.rs`.
 //!
 //! Uses only typed, unnamed statements: they work through a transaction pooler, and each needs one
 //! round trip.

@@ -1,4 +1,4 @@
-//! The store on SQLite. The failures of activities are in [`failures`].
+//! The store on SQLite. The failures of activities are in `failures.rs`.
 
 use std::time::Duration;
 
