@@ -64,7 +64,7 @@ pub async fn migrate(config: &Config) -> Result<Vec<String>, Unavailable> {
 /// Migrates a database with other files, given as pairs of a name such as `V1__first` and SQL.
 ///
 /// # Errors
-/// As [`migrate`]; or a name is not valid.
+/// As `migrate`; or a name is not valid.
 pub async fn migrate_files(
     config: &Config,
     files: &[(&str, &str)],
