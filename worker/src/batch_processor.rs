@@ -59,8 +59,8 @@ impl BatchProcessor {
         let mut held_since = None;
         loop {
             match self.attempt(&deliveries).await {
-                Attempt::Stored => return ack_all(deliveries).await,
-                Attempt::Stopping => return requeue_all(deliveries).await,
+                Attempt::Stored => return self.while_connected(ack_all(deliveries)).await,
+                Attempt::Stopping => return self.while_connected(requeue_all(deliveries)).await,
                 Attempt::Unavailable(why) => {
                     self.store_health.report_down(&why);
                     session.stop();
@@ -70,8 +70,17 @@ impl BatchProcessor {
             match self.hold(&mut deliveries, since).await {
                 Held::StoreIsBack => {}
                 Held::Republished => return,
-                Held::GivenUp => return requeue_all(deliveries).await,
+                Held::GivenUp => return self.while_connected(requeue_all(deliveries)).await,
             }
+        }
+    }
+
+    /// Settles messages unless their connection is lost: the queue then delivers them again.
+    async fn while_connected(&self, settling: impl Future<Output = ()>) {
+        let mut consume_health = self.consume_health.clone();
+        tokio::select! {
+            () = settling => {}
+            _ = consume_health.wait_for(|health| *health != Health::Up) => {}
         }
     }
 

@@ -209,12 +209,15 @@ struct RabbitSettle {
 #[async_trait]
 impl Settle for RabbitSettle {
     async fn ack(&self) {
-        // An error means that the link is lost; the broker then redelivers the message.
-        let _ = self.acker.ack(BasicAckOptions::default()).await;
+        // An error means that the link is lost; the broker then redelivers the message. If it is
+        // lost while the frame waits to be written, the client may never report it.
+        let ack = self.acker.ack(BasicAckOptions::default());
+        let _ = tokio::time::timeout(CALL_TIMEOUT, ack).await;
     }
 
     async fn requeue(&self) {
-        let _ = self.acker.nack(BasicNackOptions { multiple: false, requeue: true }).await;
+        let nack = self.acker.nack(BasicNackOptions { multiple: false, requeue: true });
+        let _ = tokio::time::timeout(CALL_TIMEOUT, nack).await;
     }
 }
 
