@@ -84,7 +84,7 @@ async fn an_alarm_after_a_long_outage_of_the_store_stops_no_storing() {
     let (postgres, rabbitmq) = tokio::join!(Postgres::start(), RabbitMq::start(""));
     let sandbox = Sandbox::on(&postgres.url(), &rabbitmq.url()).await;
     let webhook = sandbox.seed().await;
-    let worker = sandbox.worker(&["--hold-max", "300ms", "--store-backoff-max", "200ms"]).await;
+    let worker = sandbox.worker(&["--hold-max", "3s", "--store-backoff-max", "200ms"]).await;
     let gateway = sandbox.gateway(&[]).await;
     let url = webhook.url(&gateway).await;
     assert_eq!(post(&url, &activity("before")).await.status, 202);
