@@ -90,12 +90,11 @@ impl Postgres {
         let mut starts_left = 50;
         loop {
             self.launch();
-            let began = std::time::Instant::now();
-            while began.elapsed() < Duration::from_secs(5) {
-                if connect(&self.url()).await.is_ok() {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
+            let answers = async || connect(&self.url()).await.is_ok();
+            let started =
+                wait_until("PostgreSQL answers", START_DEADLINE, answers, |answers| *answers);
+            if tokio::time::timeout(Duration::from_secs(5), started).await.is_ok() {
+                return;
             }
             starts_left -= 1;
             assert!(starts_left > 0, "PostgreSQL did not start again: {}", self.log());

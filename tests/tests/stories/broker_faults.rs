@@ -14,7 +14,6 @@ use trailpad_tests::{Sandbox, wait_until};
 use super::{SOON, activity};
 
 const LOST: &str = "no connection to the broker; reconnecting";
-const DEPTHS_READ_EVERY: Duration = Duration::from_secs(5);
 /// A worker is not ready after 60 s without progress, and probes every 10 s.
 const PROGRESS_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -80,7 +79,12 @@ async fn a_deleted_retry_queue_costs_the_worker_no_connection() {
     rabbitmq.ctl(&["delete_queue", &retry]).await;
     let names = async || rabbitmq.ctl(&["list_queues", "name"]).await;
     wait_until("the queue is declared again", SOON, names, |names| names.contains(&retry)).await;
-    tokio::time::sleep(2 * DEPTHS_READ_EVERY).await;
+    for _ in 0..2 {
+        let name = "trailpad_queue_observed_timestamp_seconds";
+        let before = worker.metric(name).await;
+        let observed = async || worker.metric(name).await;
+        wait_until("the depths are read", SOON, observed, |observed| *observed > before).await;
+    }
     assert_eq!(worker.log_count(LOST), 0);
     assert_eq!(worker.log_count("subscription lost"), 0);
     assert_eq!(post(&webhook.url(&gateway).await, &activity("after")).await.status, 202);

@@ -20,6 +20,7 @@ macro_rules! on_files_and_servers {
     )+};
 }
 
+mod backup;
 mod broker_faults;
 mod dashboard;
 mod dead_letters;
